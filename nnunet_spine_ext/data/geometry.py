@@ -1,0 +1,134 @@
+"""The grid of an image (size, spacing, origin, direction), and reading and writing images on it.
+
+SimpleITK's tuples are in x y z order, numpy arrays and nnU-Net's plans in z y x order; every name here says which.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from nnunet_spine_ext.errors import DataError
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Where the voxels of a 3D image lie in the scanner's space."""
+
+    size_xyz: tuple[int, ...]
+    spacing_xyz_mm: tuple[float, ...]
+    origin_xyz_mm: tuple[float, ...]
+    direction: tuple[float, ...]
+    """Row-major 3x3 matrix: column j is the direction of array axis j (x, y, z order)."""
+
+    @classmethod
+    def of(cls, image: sitk.Image) -> Grid:
+        """Return the grid of `image`."""
+        return cls(
+            size_xyz=image.GetSize(),
+            spacing_xyz_mm=image.GetSpacing(),
+            origin_xyz_mm=image.GetOrigin(),
+            direction=image.GetDirection(),
+        )
+
+    @property
+    def spacing_zyx_mm(self) -> tuple[float, ...]:
+        """Voxel size in mm in array order."""
+        return self.spacing_xyz_mm[::-1]
+
+    def differences(self, other: Grid, *, tolerance_mm: float = 1e-3, tolerance_direction: float = 1e-3) -> list[str]:
+        """Return in words what differs between two grids; empty when they agree.
+
+        `tolerance_mm` holds for spacing and origin, `tolerance_direction` for the cosines. Sizes must be equal.
+        """
+        found = []
+        if self.size_xyz != other.size_xyz:
+            found.append(f"size {self.size_xyz} instead of {other.size_xyz}")
+        for name, ours, theirs, tolerance in (
+            ("spacing", self.spacing_xyz_mm, other.spacing_xyz_mm, tolerance_mm),
+            ("origin", self.origin_xyz_mm, other.origin_xyz_mm, tolerance_mm),
+            ("direction", self.direction, other.direction, tolerance_direction),
+        ):
+            if len(ours) != len(theirs) or not np.allclose(ours, theirs, rtol=0, atol=tolerance):
+                found.append(f"{name} {_rounded(ours)} instead of {_rounded(theirs)}")
+        return found
+
+    def place(self, array_zyx: Array) -> sitk.Image:
+        """Return `array_zyx` as an image on this grid.
+
+        Raises:
+            ValueError: the array's shape is not this grid's size.
+        """
+        if array_zyx.shape[::-1] != tuple(self.size_xyz):
+            raise ValueError(f"array of shape {array_zyx.shape} (z y x) does not fit a grid of {self.size_xyz} (x y z)")
+        image = sitk.GetImageFromArray(array_zyx)
+        image.SetSpacing(self.spacing_xyz_mm)
+        image.SetOrigin(self.origin_xyz_mm)
+        image.SetDirection(self.direction)
+        return image
+
+
+def read_image(path: Path) -> sitk.Image:
+    """Read a 3D image.
+
+    Raises:
+        DataError: the file is absent, cut off, or not a 3D scalar image.
+    """
+    if not path.is_file():
+        raise DataError.of(path, "no such file", "Check the folder, or download the dataset again.")
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise DataError.of(path, f"cannot be read ({reason})", "The file is damaged: download it again.") from error
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        found = f"{image.GetDimension()}D with {image.GetNumberOfComponentsPerPixel()} components, expected 3D scalar"
+        raise DataError.of(path, found, "Only 3D images with one value per voxel can be used here.")
+    return image
+
+
+def read_grid(path: Path) -> Grid:
+    """Read only the header of a 3D image (no voxels).
+
+    Raises:
+        DataError: the file is absent or has no readable header.
+    """
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise DataError.of(path, "has no readable header", "The file is absent or damaged: get it again.") from error
+    return Grid(
+        size_xyz=reader.GetSize(),
+        spacing_xyz_mm=reader.GetSpacing(),
+        origin_xyz_mm=reader.GetOrigin(),
+        direction=reader.GetDirection(),
+    )
+
+
+def voxels(image: sitk.Image) -> Array:
+    """Return a copy of the voxels in z y x order."""
+    return sitk.GetArrayFromImage(image)  # type: ignore[no-any-return]
+
+
+def write_image(image: sitk.Image, path: Path) -> None:
+    """Write `image` compressed; a kill leaves either the old file or the new one, never half of it."""
+    partial = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        sitk.WriteImage(image, str(partial), useCompression=True)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _rounded(values: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(round(float(v), 5) for v in values)

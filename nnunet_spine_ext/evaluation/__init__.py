@@ -1,0 +1,1 @@
+"""Metrics and the tidy table of cases. Never nnU-Net."""

@@ -1,0 +1,1 @@
+"""Plans whose memory is counted, not guessed."""

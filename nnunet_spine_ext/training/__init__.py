@@ -1,0 +1,1 @@
+"""What our trainers share: the base class, losses, schedules, variants by length."""
