@@ -14,6 +14,8 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from nnunet_spine_ext.data.files import free_bytes, in_words, writing
+from nnunet_spine_ext.data.integrity import defect
 from nnunet_spine_ext.errors import DataError
 
 Array = NDArray[Any]
@@ -84,11 +86,13 @@ def read_image(path: Path) -> sitk.Image:
     """
     if not path.is_file():
         raise DataError.of(path, "no such file", "Check the folder, or download the dataset again.")
+    wrong = defect(path)
+    if wrong is not None:
+        raise DataError.of(path, *wrong)
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise DataError.of(path, f"cannot be read ({reason})", "The file is damaged: download it again.") from error
+        raise _unreadable(path, str(error)) from error
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         found = f"{image.GetDimension()}D with {image.GetNumberOfComponentsPerPixel()} components, expected 3D scalar"
         raise DataError.of(path, found, "Only 3D images with one value per voxel can be used here.")
@@ -121,13 +125,39 @@ def voxels(image: sitk.Image) -> Array:
 
 
 def write_image(image: sitk.Image, path: Path) -> None:
-    """Write `image` compressed; a kill leaves either the old file or the new one, never half of it."""
+    """Write `image` compressed; a kill leaves either the old file or the new one, never half of it.
+
+    Raises:
+        DataError: the folder is absent or read-only, or the disk is full (ITK itself does not notice a full disk).
+    """
     partial = path.with_name(f".{os.getpid()}.{path.name}")
+    with writing(path):
+        try:
+            _write_whole(image, partial, path)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _write_whole(image: sitk.Image, partial: Path, path: Path) -> None:
     try:
         sitk.WriteImage(image, str(partial), useCompression=True)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        remedy = "Check that its folder exists and that you may write to it."
+        raise DataError.of(path, f"cannot be written ({reason})", remedy) from error
+    if defect(partial) is not None:
+        found = f"cannot be written whole, {in_words(free_bytes(path))} are free on its disk"
+        raise DataError.of(path, found, "Free some space on that disk and run the command again.")
+
+
+def _unreadable(path: Path, message: str) -> DataError:
+    """Return the error for a file that ITK refuses."""
+    if "orthonormal" in message:
+        finding = "its header's axes are not at right angles (ITK refuses such a direction matrix)"
+        return DataError.of(path, finding, "Correct the header's sform or qform, or leave this case out.")
+    reason = message.strip().splitlines()[-1].replace(f'"{path}"', "this file")
+    return DataError.of(path, f"cannot be read ({reason})", "It is damaged or no image file: get it again.")
 
 
 def _rounded(values: tuple[float, ...]) -> tuple[float, ...]:

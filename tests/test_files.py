@@ -1,0 +1,75 @@
+"""Small file work: sizes in words, JSON that is whole or not there, gzip without a clock, errors with a remedy."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from nnunet_spine_ext.data import files
+from nnunet_spine_ext.errors import DataError
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [(0, "0 bytes"), (999, "999 bytes"), (1500, "1.5 KB"), (3.2e9, "3.2 GB"), (5e12, "5.0 TB"), (4e15, "4000.0 TB")],
+)
+def test_sizes_in_words(size: float, words: str) -> None:
+    assert files.in_words(size) == words
+
+
+def test_gzip_knows_neither_name_nor_time(tmp_path: Path) -> None:
+    results = []
+    for name, seconds in (("a.nii", 0), ("b.nii", 10**9)):
+        (tmp_path / name).write_bytes(b"voxels" * 1000)
+        os.utime(tmp_path / name, (seconds, seconds))
+        files.gzip_file(tmp_path / name, tmp_path / f"{name}.gz")
+        results.append((tmp_path / f"{name}.gz").read_bytes())
+    assert results[0] == results[1]
+    assert gzip.decompress(results[0]) == b"voxels" * 1000
+
+
+def test_checksum_is_sha256(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(range(256)) * 9000)
+    assert files.sha256_of(tmp_path / "file") == hashlib.sha256(bytes(range(256)) * 9000).hexdigest()
+
+
+def test_json_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "log.json"
+    files.write_json({"Belavý": [1, 2]}, path)
+    assert json.loads(path.read_text(encoding="utf-8")) == {"Belavý": [1, 2]}
+    with pytest.raises(TypeError):
+        files.write_json({"no JSON": object()}, path)
+    assert json.loads(path.read_text(encoding="utf-8")) == {"Belavý": [1, 2]}
+    assert [p.name for p in tmp_path.iterdir()] == ["log.json"]
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "Free some space"),
+        (errno.EDQUOT, "Your quota is used up"),
+        (errno.EROFS, "mounted for writing"),
+        (errno.EACCES, "that you may write to"),
+        (errno.EIO, "Check the disk"),
+    ],
+)
+def test_failed_writes_say_what_to_do(number: int, remedy: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught, files.writing(tmp_path / "image.nii.gz"):
+        raise OSError(number, os.strerror(number))
+    (finding,) = caught.value.findings
+    assert finding.file == tmp_path / "image.nii.gz"
+    assert finding.finding == f"cannot be written: {os.strerror(number).lower()}"
+    assert remedy in finding.remedy
+
+
+def test_nearest_existing_folder(tmp_path: Path) -> None:
+    assert files.existing_ancestor(tmp_path / "a" / "b") == tmp_path
+    (tmp_path / "file").touch()
+    assert files.existing_ancestor(tmp_path / "file" / "below") == tmp_path / "file"
+    assert files.free_bytes(tmp_path / "a" / "b") > 0
