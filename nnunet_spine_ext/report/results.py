@@ -1,0 +1,155 @@
+"""Read tables of metrics back; every number of the report comes from here, hence from the CSV files."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from nnunet_spine_ext.errors import DataError, Finding, SpineExtError
+from nnunet_spine_ext.evaluation.cases import COLUMNS
+from nnunet_spine_ext.evaluation.metrics import METRICS, NAN, Metric
+from nnunet_spine_ext.evaluation.structures import GROUPS
+
+KEYS = ["model", "case", "label", "metric"]
+
+Values: TypeAlias = "pd.Series[float]"
+"""case → value"""
+_NOTHING: Values = pd.Series(dtype=float)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """Mean and standard deviation (n - 1) of the `n` values that were there; NaN where there are too few."""
+
+    mean: float
+    sd: float
+    n: int
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Spread:
+        """Return the spread of `values`, NaN left out."""
+        there = np.array([value for value in values if not np.isnan(value)], dtype=float)
+        mean = float(there.mean()) if there.size else NAN
+        return cls(mean=mean, sd=float(there.std(ddof=1)) if there.size > 1 else NAN, n=int(there.size))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """All rows of some tables of one dataset, and what occurs in them in the order of first occurrence."""
+
+    files: tuple[Path, ...]
+    table: pd.DataFrame
+    """The columns of the CSV files, and `file`: the position in `files`."""
+    dataset: str
+    models: tuple[str, ...]
+    cases: tuple[str, ...]
+    structures: tuple[str, ...]
+    metrics: tuple[Metric, ...]
+    """Those measured per structure, in the order of the table of metrics."""
+
+    def values(self, *, model: str, label: str, metric: str) -> Values:
+        """Return case → value of one model, label and metric (NaN for a value left out)."""
+        return self._values.get((model, metric, label), _NOTHING)
+
+    def case_means(self, *, model: str, metric: str) -> Values:
+        """Return case → mean over the case's structures (values left out do not count; NaN if all are)."""
+        columns = [self.values(model=model, label=label, metric=metric) for label in self.structures]
+        means: Values = pd.concat(columns, axis=1).mean(axis=1).sort_index()
+        return means
+
+    def left_out(self, *, model: str, metric: str) -> tuple[int, int]:
+        """Return how many values of structures are left out, and how many there are in all."""
+        columns = [self.values(model=model, label=label, metric=metric) for label in self.structures]
+        return sum(int(column.isna().sum()) for column in columns), sum(column.size for column in columns)
+
+    @functools.cached_property
+    def _values(self) -> dict[tuple[str, str, str], Values]:
+        """The table taken apart once: a report asks for hundreds of its columns."""
+        indexed = self.table.set_index("case")
+        groups = indexed.groupby(["model", "metric", "label"], sort=False)["value"]
+        return {(str(model), str(metric), str(label)): values for (model, metric, label), values in groups}
+
+
+def read_results(files: Sequence[Path]) -> Results:
+    """Read and join tables of metrics.
+
+    Raises:
+        DataError: a file is absent, has other columns, or a value that is no number.
+        SpineExtError: the tables are of different datasets, or hold the same case of the same model twice.
+    """
+    if not files:
+        raise SpineExtError("No table of metrics was named. Write one with `nnunet_spine evaluate`.")
+    tables = _read_all(files)
+    _refuse_twice(files, tables)
+    table = pd.concat([t.assign(file=i) for i, t in enumerate(tables)], ignore_index=True)
+    datasets = sorted(table["dataset"].unique())
+    if len(datasets) != 1:
+        raise SpineExtError(f"The tables are of different datasets ({', '.join(datasets)}). Write one report for each.")
+    structures = tuple(label for label in table["label"].unique() if label not in GROUPS)
+    measured = table.loc[table["label"].isin(structures), "metric"].unique()
+    return Results(
+        files=tuple(files),
+        table=table,
+        dataset=datasets[0],
+        models=tuple(table["model"].unique()),
+        cases=tuple(sorted(table["case"].unique())),
+        structures=structures,
+        metrics=tuple(metric for key, metric in METRICS.items() if key in measured),
+    )
+
+
+def _read_all(files: Sequence[Path]) -> list[pd.DataFrame]:
+    tables: list[pd.DataFrame] = []
+    findings: list[Finding] = []
+    for file in files:
+        try:
+            tables.append(_read(file))
+        except DataError as error:
+            findings += error.findings
+    if findings:
+        raise DataError(findings)
+    return tables
+
+
+def _read(file: Path) -> pd.DataFrame:
+    if not file.is_file():
+        raise DataError.of(file, "no such file", "Name a table that `nnunet_spine evaluate` wrote.")
+    try:
+        # Only an empty value is a missing one: "NA" may be a structure's name.
+        table = pd.read_csv(file, dtype=dict.fromkeys(COLUMNS, str), keep_default_na=False, encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise DataError.of(
+            file, f"cannot be read ({error})", "Name a table that `nnunet_spine evaluate` wrote."
+        ) from error
+    if tuple(table.columns) != COLUMNS or table.empty:
+        found = f"has the columns {', '.join(table.columns)} and {len(table)} rows; expected {', '.join(COLUMNS)}"
+        raise DataError.of(file, found, "Name a table that `nnunet_spine evaluate` wrote.")
+    numbers = pd.to_numeric(table["value"].replace("", "nan"), errors="coerce")
+    wrong = numbers.isna() & ~table["value"].isin(["", "nan"])
+    if wrong.any():
+        line = int(np.flatnonzero(wrong)[0])
+        found = f"holds {table['value'].iloc[line]!r} as a value in line {line + 2}"
+        raise DataError.of(file, found, "Write the table again with `nnunet_spine evaluate`.")
+    table["value"] = numbers.astype(float)
+    return table
+
+
+def _refuse_twice(files: Sequence[Path], tables: Sequence[pd.DataFrame]) -> None:
+    for (first, one), (second, other) in itertools.combinations(zip(files, tables, strict=True), 2):
+        shared = pd.merge(one[KEYS], other[KEYS])
+        if len(shared):
+            model, case = shared.iloc[0][["model", "case"]]
+            raise SpineExtError(
+                f"Case {case} of model {model} is in {first} and in {second}. "
+                "Name each table once, or give the models different names (evaluate --model)."
+            )
+    for file, table in zip(files, tables, strict=True):
+        if table.duplicated(KEYS).any():
+            raise DataError.of(file, "holds the same row twice", "Write the table again with `nnunet_spine evaluate`.")

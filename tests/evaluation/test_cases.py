@@ -1,0 +1,342 @@
+"""A folder of predictions becomes a tidy table: matching, findings, resuming, what stands beside it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nnunet_spine_ext.data.geometry import Grid, read_image, write_image
+from nnunet_spine_ext.errors import DataError, SetupError
+from nnunet_spine_ext.evaluation import cases as cases_module
+from nnunet_spine_ext.evaluation.cases import COLUMNS, evaluate_folder
+from nnunet_spine_ext.evaluation.dataset import evaluate_dataset, model_name
+from nnunet_spine_ext.evaluation.sources import read_sources, sources_path
+from nnunet_spine_ext.evaluation.structures import ALL_STRUCTURES, UNION
+from tests.conftest import NnunetFolders
+from tests.evaluation.fake import LABELS, random_labels, read_rows, write_array, write_dataset, write_folders
+
+
+def evaluate(root: Path, output: Path, *, processes: int = 1, **more: object) -> Path:
+    return evaluate_folder(
+        root / "predictions",
+        root / "labelsTs",
+        labels=LABELS,
+        model="net",
+        output=output,
+        processes=processes,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def test_one_row_per_case_label_and_metric(tmp_path: Path) -> None:
+    write_folders(tmp_path)
+    metrics = evaluate(tmp_path, tmp_path / "new" / "metrics.csv", dataset="Dataset501_Fake")
+    with metrics.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == COLUMNS
+    assert {(r["dataset"], r["model"]) for r in rows} == {("Dataset501_Fake", "net")}
+    keys = [(r["case"], r["label"], r["metric"]) for r in rows]
+    assert len(keys) == len(set(keys)) == 3 * (4 * 8 + 1)
+    assert [label for case, label, metric in keys if (case, metric) == ("case0", "dice")] == ["S", "L5", "L5/S", UNION]
+    assert keys[-1] == ("case2", ALL_STRUCTURES, "challenge_dice")
+    reference, prediction = random_labels(1) == 2, random_labels(101) == 2
+    dice = 2 * (reference & prediction).sum() / (reference.sum() + prediction.sum())
+    assert read_rows(metrics)["case1", "L5", "dice"] == dice
+    volume_ml = (int(prediction.sum()) - int(reference.sum())) * 1 * 2 * 3 / 1000
+    assert read_rows(metrics)["case1", "L5", "volume_difference_ml"] == pytest.approx(volume_ml)
+
+
+def test_other_files_beside_the_predictions_are_passed_over(tmp_path: Path) -> None:
+    predictions, _ = write_folders(tmp_path, cases=1)
+    for other in (".4711.case0.nii.gz", "summary.json", "case0.npz", "case0.pkl"):
+        (predictions / other).write_text("{}")
+    assert {case for case, _, _ in read_rows(evaluate(tmp_path, tmp_path / "m.csv"))} == {"case0"}
+
+
+def test_left_out_value_is_an_empty_cell(tmp_path: Path) -> None:
+    for folder in ("predictions", "labelsTs"):
+        write_array(tmp_path / folder / "a.nii.gz", np.ones((2, 2, 2), np.uint8))
+    metrics = evaluate(tmp_path, tmp_path / "m.csv")
+    assert "labelsTs,net,a,L5,dice,\n" in metrics.read_text()
+
+
+def test_workers_give_the_same_bytes(tmp_path: Path) -> None:
+    write_folders(tmp_path)
+    one = evaluate(tmp_path, tmp_path / "one.csv")
+    two = evaluate(tmp_path, tmp_path / "two.csv", processes=2)
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_every_finding_is_told_at_once_and_nothing_is_written(tmp_path: Path) -> None:
+    predictions, references = write_folders(tmp_path, cases=7)
+    (predictions / "case0.nii.gz").unlink()
+    write_array(predictions / "stranger.nii.gz", random_labels(0))
+    (predictions / "case1.nii.gz").write_bytes((predictions / "case1.nii.gz").read_bytes()[:60])
+    write_array(predictions / "case2.nii.gz", random_labels(0), origin_xyz_mm=(0.5, 0.0, 0.0))
+    write_array(predictions / "case3.nii.gz", random_labels(0) + np.uint8(20))
+    write_array(references / "case4.nii.gz", random_labels(0) + np.float32(0.5))
+    write_array(predictions / "case5.nii.gz", random_labels(0, shape=(3, 8, 5)), spacing_xyz_mm=(1.0, 2.0, 4.0))
+    with pytest.raises(DataError) as caught:
+        evaluate(tmp_path, tmp_path / "m.csv")
+    told = {f.file.name: f.finding for f in caught.value.findings}
+    assert "missing" in told["case0.nii.gz"]
+    assert "no reference" in told["stranger.nii.gz"]
+    assert "read" in told["case1.nii.gz"]
+    assert "origin" in told["case2.nii.gz"]
+    assert "20, 21, 22, 23, which the label table does not name" in told["case3.nii.gz"]
+    assert "0.5, 1.5, 2.5, 3.5" in told["case4.nii.gz"]
+    assert "size" in told["case5.nii.gz"]
+    assert "spacing" in told["case5.nii.gz"]
+    assert len(told) == len(caught.value.findings) == 7
+    assert not (tmp_path / "m.csv").exists()
+    assert not sources_path(tmp_path / "m.csv").exists()
+
+
+def test_nothing_is_left_behind_when_no_case_could_be_measured(tmp_path: Path) -> None:
+    write_array(tmp_path / "labelsTs" / "a.nii.gz", random_labels(0))
+    write_array(tmp_path / "predictions" / "a.nii.gz", random_labels(0) + np.uint8(20))
+    with pytest.raises(DataError):
+        evaluate(tmp_path, tmp_path / "m.csv")
+    assert {p.name for p in tmp_path.iterdir()} == {"labelsTs", "predictions"}
+
+
+def test_workers_report_findings_too(tmp_path: Path) -> None:
+    predictions, _ = write_folders(tmp_path)
+    for case in ("case0", "case2"):
+        write_array(predictions / f"{case}.nii.gz", random_labels(0) + np.uint8(20))
+    with pytest.raises(DataError) as caught:
+        evaluate(tmp_path, tmp_path / "m.csv", processes=2)
+    assert [f.file.name for f in caught.value.findings] == ["case0.nii.gz", "case2.nii.gz"]
+
+
+def test_mended_case_is_measured_and_the_rest_is_not_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictions, _ = write_folders(tmp_path)
+    undisturbed = evaluate(tmp_path, tmp_path / "undisturbed.csv").read_bytes()
+    good = (predictions / "case1.nii.gz").read_bytes()
+    (predictions / "case1.nii.gz").write_bytes(good[:60])
+    with pytest.raises(DataError):
+        evaluate(tmp_path, tmp_path / "m.csv")
+    (predictions / "case1.nii.gz").write_bytes(good)
+    measured: list[str] = []
+    plain = cases_module.measure
+    monkeypatch.setattr(cases_module, "measure", lambda pair, s: (measured.append(pair.case), plain(pair, s))[1])
+    assert evaluate(tmp_path, tmp_path / "m.csv").read_bytes() == undisturbed
+    assert measured == ["case1"]
+    assert not list(tmp_path.glob("*partial*"))
+
+
+def test_changed_prediction_is_measured_again(tmp_path: Path) -> None:
+    predictions, references = write_folders(tmp_path)
+    write_array(predictions / "case2.nii.gz", random_labels(0) + np.uint8(20))
+    with pytest.raises(DataError):
+        evaluate(tmp_path, tmp_path / "m.csv")
+    for case in ("case0", "case2"):
+        shutil.copy(references / f"{case}.nii.gz", predictions)
+    assert read_rows(evaluate(tmp_path, tmp_path / "m.csv"))["case0", "L5", "dice"] == 1.0
+
+
+def test_other_label_table_starts_anew(tmp_path: Path) -> None:
+    predictions, _ = write_folders(tmp_path)
+    write_array(predictions / "case2.nii.gz", random_labels(0) + np.uint8(20))
+    with pytest.raises(DataError):
+        evaluate(tmp_path, tmp_path / "m.csv")
+    write_array(predictions / "case2.nii.gz", random_labels(0))
+    metrics = evaluate_folder(
+        predictions, tmp_path / "labelsTs", labels={"all": [1, 2, 3]}, model="net", output=tmp_path / "m.csv"
+    )
+    assert {label for _, label, _ in read_rows(metrics)} == {"all", UNION, ALL_STRUCTURES}
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+import nnunet_spine_ext.evaluation.cases as cases
+plain = cases.measure
+def slow(pair, structures):
+    time.sleep(0.3)
+    return plain(pair, structures)
+cases.measure = slow
+root = Path(sys.argv[1])
+labels = {"background": 0, "S": 1, "L5": 2, "L5/S": 3}
+folders = root / "predictions", root / "labelsTs"
+cases.evaluate_folder(*folders, labels=labels, model="net", output=root / "m.csv", processes=1)
+"""
+
+
+def test_killed_run_ends_with_the_bytes_of_an_undisturbed_one(tmp_path: Path) -> None:
+    write_folders(tmp_path, cases=6)
+    undisturbed = evaluate(tmp_path, tmp_path / "undisturbed.csv").read_bytes()
+    records = tmp_path / "m.csv.partial"
+    run = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while len(list(records.glob("case*.json"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    run.send_signal(signal.SIGKILL)
+    assert run.wait() == -signal.SIGKILL
+    assert not (tmp_path / "m.csv").exists()
+    assert 2 <= len(list(records.glob("case*.json"))) < 6
+    assert evaluate(tmp_path, tmp_path / "m.csv").read_bytes() == undisturbed
+    left = {p.name for p in tmp_path.iterdir() if p.name.startswith((".", "m.csv"))}
+    assert left == {"m.csv", "m.csv.sources.json"}
+
+
+def test_cropped_prediction_counts_where_it_lies(tmp_path: Path) -> None:
+    labels = np.zeros((4, 6, 8), np.uint8)
+    labels[1:3, 2:4, 3:6] = 1
+    whole = write_array(tmp_path / "labelsTs" / "a.nii.gz", labels)
+    box = read_image(whole)[2:7, 1:5, 0:4]
+    (tmp_path / "predictions").mkdir()
+    write_image(box, tmp_path / "predictions" / "a.nii.gz")
+    assert Grid.of(box).size_xyz == (5, 4, 4)
+    assert read_rows(evaluate(tmp_path, tmp_path / "m.csv"))["a", "S", "dice"] == 1.0
+
+
+def test_note_beside_the_table_leads_to_the_folders_after_a_move(tmp_path: Path) -> None:
+    root = tmp_path / "here"
+    write_folders(root)
+    (root / "imagesTs").mkdir()
+    evaluate(root, root / "results" / "m.csv", images=root / "imagesTs")
+    assert str(tmp_path) not in sources_path(root / "results" / "m.csv").read_text()
+    shutil.move(root, tmp_path / "there")
+    sources = read_sources(tmp_path / "there" / "results" / "m.csv")
+    assert sources is not None
+    assert sources.predictions == tmp_path / "there" / "predictions"
+    assert sources.references == tmp_path / "there" / "labelsTs"
+    assert sources.images == tmp_path / "there" / "imagesTs"
+    assert sources.labels == LABELS
+    assert read_sources(tmp_path / "other.csv") is None
+
+
+def test_damaged_note_is_a_finding(tmp_path: Path) -> None:
+    sources_path(tmp_path / "m.csv").write_text('{"dataset": 1}')
+    with pytest.raises(DataError, match="cannot be read"):
+        read_sources(tmp_path / "m.csv")
+
+
+def test_empty_or_absent_folder_is_one_clear_finding(tmp_path: Path) -> None:
+    _, references = write_folders(tmp_path)
+    (tmp_path / "empty").mkdir()
+    for name, word in (("empty", "holds no prediction"), ("absent", "no such folder")):
+        with pytest.raises(DataError, match=word) as caught:
+            evaluate_folder(tmp_path / name, references, labels=LABELS, model="net", output=tmp_path / "o" / "m.csv")
+        assert len(caught.value.findings) == 1
+    assert not (tmp_path / "o").exists()
+
+
+# --- by dataset id ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dataset(nnunet_folders: NnunetFolders) -> Path:
+    folder = write_dataset(nnunet_folders.raw, description="made up", spine={"source": "fake", "ordered_labels": True})
+    for name, cases in (("Tr", ("a", "b", "c")), ("Ts", ("x", "y"))):
+        (folder / f"images{name}").mkdir()
+        for i, case in enumerate(cases):
+            write_array(folder / f"labels{name}" / f"{case}.nii.gz", random_labels(i))
+    return folder
+
+
+def predict(dataset: Path, folder: Path, cases: str, kind: str = "labelsTr") -> Path:
+    folder.mkdir(parents=True)
+    for case in cases:
+        shutil.copy(dataset / kind / f"{case}.nii.gz", folder)
+    return folder
+
+
+def evaluated_cases(metrics: Path) -> str:
+    return "".join(sorted({case for case, _, _ in read_rows(metrics)}))
+
+
+def test_references_are_found_by_the_names_of_the_predictions(dataset: Path, tmp_path: Path) -> None:
+    test = predict(dataset, tmp_path / "MyNet", "xy", kind="labelsTs")
+    metrics = evaluate_dataset(501, test, output=tmp_path / "m.csv", processes=1)
+    sources = read_sources(metrics)
+    assert sources is not None
+    assert (sources.dataset, sources.model) == ("Dataset501_Fake", "MyNet")
+    assert sources.references == dataset / "labelsTs"
+    assert sources.images == dataset / "imagesTs"
+    assert sources.notes["description"] == "made up"
+    assert sources.notes["source"] == "fake"
+
+
+def test_missing_test_case_is_a_finding_unless_a_subset_is_asked_for(dataset: Path, tmp_path: Path) -> None:
+    test = predict(dataset, tmp_path / "net", "x", kind="labelsTs")
+    with pytest.raises(DataError, match="no prediction of this case"):
+        evaluate_dataset(501, test, output=tmp_path / "m.csv", processes=1)
+    assert evaluated_cases(evaluate_dataset(501, test, output=tmp_path / "m.csv", processes=1, subset=True)) == "x"
+
+
+def test_some_training_cases_may_be_predicted(dataset: Path, tmp_path: Path) -> None:
+    some = predict(dataset, tmp_path / "net", "ac")
+    assert evaluated_cases(evaluate_dataset(501, some, output=tmp_path / "m.csv", processes=1)) == "ac"
+
+
+def test_validation_folder_must_hold_the_cases_of_its_fold(
+    dataset: Path, tmp_path: Path, nnunet_folders: NnunetFolders
+) -> None:
+    results = nnunet_folders.results / "Dataset501_Fake" / "SomeTrainer__nnUNetPlans__3d_fullres"
+    validation = predict(dataset, results / "fold_1" / "validation", "b")
+    for other in ("summary.json", "b.npz", "b.pkl"):
+        (validation / other).write_text("{}")
+    (dataset / "splits_final.json").write_text(json.dumps([{"train": ["b"], "val": ["a", "c"]}] * 2))
+    preprocessed = nnunet_folders.preprocessed / "Dataset501_Fake"
+    preprocessed.mkdir()
+    folds = [{"train": ["b"], "val": ["a", "c"]}, {"train": ["a", "c"], "val": ["b"]}]
+    (preprocessed / "splits_final.json").write_text(json.dumps(folds))
+    metrics = evaluate_dataset(501, validation, output=tmp_path / "m.csv", processes=1)
+    assert evaluated_cases(metrics) == "b"
+    sources = read_sources(metrics)
+    assert sources is not None
+    assert sources.model == "SomeTrainer__nnUNetPlans__3d_fullres"
+
+    incomplete = predict(dataset, results / "fold_0" / "validation", "a")
+    with pytest.raises(DataError) as caught:
+        evaluate_dataset(501, incomplete, output=tmp_path / "n.csv", processes=1)
+    assert [f.file.name for f in caught.value.findings] == ["c.nii.gz"]
+    everything = predict(dataset, results / "fold_all" / "validation", "ab")
+    with pytest.raises(DataError, match=r"c\.nii\.gz"):
+        evaluate_dataset(501, everything, output=tmp_path / "n.csv", processes=1)
+
+
+def test_wrong_dataset_is_said_with_both_folders(dataset: Path, tmp_path: Path) -> None:
+    strangers = tmp_path / "net"
+    write_array(strangers / "q.nii.gz", random_labels(0))
+    with pytest.raises(DataError, match="-r"):
+        evaluate_dataset(501, strangers, output=tmp_path / "m.csv")
+    with pytest.raises(SetupError, match="Dataset502"):
+        evaluate_dataset(502, strangers, output=tmp_path / "m.csv")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"labels": 3}'])
+def test_damaged_dataset_json_is_a_finding(dataset: Path, tmp_path: Path, text: str) -> None:
+    (dataset / "dataset.json").write_text(text)
+    with pytest.raises(DataError, match=r"dataset\.json"):
+        evaluate_dataset(501, dataset / "labelsTr", output=tmp_path / "m.csv")
+
+
+def test_model_is_named_after_its_results_folder() -> None:
+    results = Path("/r/Dataset501_Fake/T__P__2d")
+    assert model_name(results / "fold_0" / "validation") == "T__P__2d"
+    assert model_name(results / "crossval_results_folds_0_1" / "postprocessed") == "T__P__2d"
+    assert model_name(Path("/predictions/mine")) == "mine"
+
+
+def test_environment_variable_for_preprocessed_data_is_not_needed(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("nnUNet_preprocessed")
+    validation = predict(dataset, tmp_path / "T__P__2d" / "fold_0" / "validation", "a")
+    assert "nnUNet_preprocessed" not in os.environ
+    assert evaluated_cases(evaluate_dataset(501, validation, output=tmp_path / "m.csv", processes=1)) == "a"
