@@ -33,6 +33,8 @@ class Release:
     cases: tuple[SourceCase, ...]
     findings: tuple[Finding, ...] = ()
     """What is wrong with folders and names; reported together with what is wrong inside the files."""
+    synthetic: bool = False
+    """A phantom in the published layout, no patients."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,6 +206,8 @@ def _description(dataset: Dataset, release: Release, scheme: LabelScheme) -> dic
             "scheme": scheme.name,
             "ordered_labels": scheme.ordered,
             "cranio_caudal_axis_zyx": dataset.cranio_caudal_axis_zyx,
+            # Only where it is so: a report warns that a phantom is no patient.
+            **({"synthetic": True} if release.synthetic else {}),
         },
     }
 

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from nnunet_spine_ext.data.labels import MRSPINESEG_STRUCTURES, LabelScheme, identity_scheme
+from nnunet_spine_ext.data.phantom import is_phantom
 
 from .frame import Dataset, Release
 from .layout import Naming, Shelf, collect, file_name, folders_in, not_recognised, subfolder
@@ -77,7 +79,7 @@ def _challenge(root: Path) -> Release | None:
         return None
     for subset in ("test1", "test2"):
         shelves += _shelf(root, subset, "MR", None, training=False)
-    return _release(
+    release = _release(
         "challenge",
         "MRSpineSeg",
         "Challenge release; the labels of test1 and test2 were never published.",
@@ -85,6 +87,7 @@ def _challenge(root: Path) -> Release | None:
         schemes=SCHEMES,
         legal_ids=ALL_IDS,
     )
+    return replace(release, synthetic=is_phantom(root))
 
 
 def _sibling(root: Path) -> Release | None:

@@ -121,6 +121,11 @@ def _check_numbers(*, cases: int, test_cases: int, size: int, slices: int, seed:
             raise ValueError(f"{name} must not be negative, got {number}")
 
 
+def is_phantom(folder: Path) -> bool:
+    """Return whether `folder` was written by `write_phantom`."""
+    return (folder / SETTINGS_FILE).is_file()
+
+
 def _claim(out: Path, settings: dict[str, int]) -> None:
     """Write the settings, or check those that are there.
 

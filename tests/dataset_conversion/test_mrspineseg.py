@@ -14,6 +14,7 @@ import pytest
 from dataset_conversion import DATASETS, convert
 from nnunet_spine_ext.data.cropping import read_crops
 from nnunet_spine_ext.data.geometry import Grid, read_grid, read_image, voxels
+from nnunet_spine_ext.data.phantom import write_phantom
 from tests.data import mrspineseg
 
 NAMES = ["S", "L5", "L4", "L3", "L2", "L1", "T12", "T11", "T10", "T9"]
@@ -365,3 +366,10 @@ def test_the_real_header_of_the_family_survives(test_data: Path, tmp_path: Path)
     assert np.allclose(label.affine, mask.affine, atol=1e-4)
     assert log_of(written)["cases"]["Case001"]["image"]["orientation"] == "PSR"
     assert log_of(written)["cases"]["Case001"]["remarks"] == []
+
+
+def test_only_a_phantom_is_marked_as_synthetic(challenge: Path, tmp_path: Path) -> None:
+    assert "synthetic" not in dataset_json(converted(challenge))["spine"]
+    (tmp_path / "phantom").mkdir()
+    write_phantom(tmp_path / "phantom" / "made", cases=2, test_cases=0, size=64, slices=8)
+    assert dataset_json(converted(tmp_path / "phantom" / "made"))["spine"]["synthetic"] is True
