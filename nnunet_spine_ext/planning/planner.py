@@ -1,0 +1,293 @@
+"""`plan`: a plans file for one trainer whose training step fits a memory target, counted; `check`: count a plans file.
+
+A new file beside nnU-Net's own: `nnUNetPlans.json` is read, never written.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
+from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprint_dataset
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from tqdm import tqdm
+
+import nnunet_spine_ext
+from nnunet_spine_ext.errors import PlanError, SetupError
+from nnunet_spine_ext.paths import dataset_folder, nnunet_folder
+from nnunet_spine_ext.planning.comparison import Row, compare, table
+from nnunet_spine_ext.planning.counting import ConfigurationCounter
+from nnunet_spine_ext.planning.depth import DepthMode
+from nnunet_spine_ext.planning.sharing import STOCK_PLANS_NAME, is_preprocessed, share_preprocessed_data
+from nnunet_spine_ext.planning.simulation import fake_mode
+from nnunet_spine_ext.planning.spine_planner import SpinePlanner
+from nnunet_spine_ext.planning.trainers import find_trainer, plans_name_of
+
+Say = Callable[[str], object]
+
+CONFIGURATIONS = ("2d", "3d_lowres", "3d_fullres", "3d_cascade_fullres")
+"""What nnU-Net plans; others in a plans file are the user's own."""
+
+CASCADE = {"3d_lowres", "3d_fullres", "3d_cascade_fullres"}
+"""One needs the other: the low resolution hands its labels to the cascade, which inherits from full resolution."""
+
+SPINE_KEY = "spine"
+"""Where a plans file says what it was made for. nnU-Net passes over keys that it does not know."""
+
+
+def plan(
+    dataset_id: int,
+    *,
+    trainer: str = "SpineHybridTrainer",
+    gpu_memory_target_gb: float = 8,
+    depth: DepthMode = "auto",
+    configurations: Sequence[str] | None = None,
+    overwrite_plans_name: str | None = None,
+    processes: int = 2,
+    say: Say = print,
+) -> Path:
+    """Write the plans for a trainer, `nnUNet_preprocessed/Dataset<ID>_<Name>/<Trainer without "Trainer">Plans.json`.
+
+    The fingerprint of the dataset is extracted first if there is none. Planning again replaces the planned
+    configurations and keeps the user's own.
+
+    Args:
+        dataset_id: the number in `Dataset<ID>_<Name>`, which must be in nnUNet_raw.
+        trainer: any trainer that nnU-Net finds; its network and loss are counted.
+        gpu_memory_target_gb: what one training step may need in all, in GB of 2^30 bytes, as nvidia-smi shows it.
+        depth: patches across thick slices: "full" for all slices, "stock" as nnU-Net does, "auto" for full depth
+            where enough of each slice is left.
+        configurations: of nnU-Net's four; `None` for all that its rules see a need for.
+        overwrite_plans_name: another name for the file, without .json.
+        processes: for extracting the fingerprint.
+        say: receives the report, a line or a table at a time.
+
+    Raises:
+        SetupError: a folder, a variable, the dataset or the trainer is missing.
+        PlanError: nothing fits the target, or the trainer's fixed patch cannot be pooled.
+    """
+    trainer_class = find_trainer(trainer)
+    wanted = _wanted(configurations)
+    folder = _prepare(dataset_id, processes=processes)
+    name = overwrite_plans_name or plans_name_of(trainer_class)
+    if name == STOCK_PLANS_NAME:
+        raise PlanError(f"{STOCK_PLANS_NAME} is nnU-Net's own file. Choose another name with -overwrite_plans_name.")
+    file = folder / f"{name}.json"
+    with tqdm(desc="Counting training steps", unit=" steps", bar_format="{desc}: {n}{unit} [{elapsed}]") as bar:
+        planner = _planner(
+            folder.name,
+            trainer_class,
+            target_gb=gpu_memory_target_gb,
+            depth=depth,
+            configurations=wanted,
+            name=name,
+            on_count=bar.update,
+        )
+        plans = planner.make_plans()
+        written_stock = _read(folder / f"{STOCK_PLANS_NAME}.json")
+        notes = planner.notes + share_preprocessed_data(plans, written_stock)
+        rows = compare(plans, planner.counter)
+        beside = _beside_stock(written_stock or _stock_plans(dataset_id), rows, planner, on_count=bar.update)
+    plans[SPINE_KEY] = {
+        "gpu_memory_target_gb": gpu_memory_target_gb,
+        "trainer": trainer_class.__name__,
+        "depth": depth,
+        "depth_chosen": {c: d for c, d in planner.depth_chosen.items() if c in plans["configurations"]},
+        "counted_gb": {row.configuration: round(row.memory.total_gb, 3) for row in rows if row.memory is not None},
+        "package_version": nnunet_spine_ext.__version__,
+    }
+    _write(file, _merged(plans, _read(file), replaced=wanted))
+    say(table(beside))
+    for note in [*notes, *_missing(wanted, plans)]:
+        say(note)
+    for line in _next_steps(dataset_id, folder, plans, trainer_class.__name__):
+        say(line)
+    return file
+
+
+def check(dataset_id: int, plans_name: str, *, trainer: str | None = None, say: Say = print) -> list[Row]:
+    """Count every configuration of an existing plans file; return and report the rows.
+
+    Args:
+        dataset_id: the number in `Dataset<ID>_<Name>`.
+        plans_name: the file's name without .json.
+        trainer: `None` for the trainer that the file was made for (nnU-Net's own, if it does not say).
+        say: receives the table.
+
+    Raises:
+        SetupError: dataset, plans or trainer are missing.
+    """
+    folder = dataset_folder(dataset_id, variable="nnUNet_preprocessed")
+    plans = _read(folder / f"{plans_name}.json")
+    if plans is None:
+        found = ", ".join(sorted(p.stem for p in folder.glob("*Plans*.json"))) or "none"
+        raise SetupError(f"There is no {plans_name}.json in {folder}; plans there: {found}.")
+    dataset = _read(folder / "dataset.json") or _read(dataset_folder(dataset_id) / "dataset.json")
+    if dataset is None:
+        raise SetupError(f"dataset.json is missing in {folder}. Plan the dataset again.")
+    trainer_class = find_trainer(trainer or plans.get(SPINE_KEY, {}).get("trainer", "nnUNetTrainer"))
+    rows = compare(plans, ConfigurationCounter(trainer_class, dataset=dataset, plans=plans))
+    say(table(rows))
+    for row in rows:
+        if row.problem:
+            say(f"{row.configuration}: {row.problem}")
+    return rows
+
+
+def _wanted(configurations: Sequence[str] | None) -> tuple[str, ...] | None:
+    if configurations is None:
+        return None
+    unknown = [c for c in configurations if c not in CONFIGURATIONS]
+    if unknown:
+        raise PlanError(f"Unknown configuration {', '.join(unknown)}; nnU-Net plans {', '.join(CONFIGURATIONS)}.")
+    wanted = set(configurations)
+    if wanted & {"3d_lowres", "3d_cascade_fullres"}:
+        wanted |= CASCADE
+    return tuple(c for c in CONFIGURATIONS if c in wanted)
+
+
+def _prepare(dataset_id: int, *, processes: int) -> Path:
+    """Return the dataset's preprocessed folder, with a fingerprint in it."""
+    raw = dataset_folder(dataset_id)
+    if not (raw / "dataset.json").is_file():
+        raise SetupError(f"{raw} has no dataset.json. Convert the dataset again: nnunet_spine convert --list")
+    folder = nnunet_folder("nnUNet_preprocessed") / raw.name
+    if not (folder / "dataset_fingerprint.json").is_file():
+        extract_fingerprint_dataset(dataset_id, num_processes=processes, verbose=False)
+    return folder
+
+
+def _planner(
+    dataset: str,
+    trainer: type[nnUNetTrainer],
+    *,
+    target_gb: float,
+    depth: DepthMode,
+    configurations: Sequence[str] | None,
+    name: str,
+    on_count: Callable[[], object],
+) -> SpinePlanner:
+    if target_gb <= 0:
+        raise PlanError(f"The memory target must be above 0 GB, got {target_gb:g}.")
+    try:
+        return SpinePlanner(
+            dataset,
+            target_gb,
+            trainer=trainer,
+            depth=depth,
+            configurations=configurations,
+            plans_name=name,
+            on_count=on_count,
+        )
+    except AssertionError as error:
+        # nnU-Net compares the folds in raw and preprocessed when it plans.
+        raise PlanError(
+            f"{dataset}: splits_final.json in nnUNet_raw and in nnUNet_preprocessed disagree. Remove the one in "
+            "nnUNet_preprocessed, unless models were trained with it."
+        ) from error
+
+
+class _StockPlanner(ExperimentPlanner):
+    """nnU-Net's planner, without the file and on networks without data."""
+
+    def static_estimate_VRAM_usage(
+        self,
+        patch_size: Sequence[int],
+        input_channels: int,
+        output_channels: int,
+        arch_class_name: str,
+        arch_kwargs: Mapping[str, Any],
+        arch_kwargs_req_import: Sequence[str],
+    ) -> int:
+        """Return nnU-Net's own estimate, as nnU-Net does but for its choice of threads."""
+        with fake_mode():
+            network = get_network_from_plans(
+                arch_class_name, arch_kwargs, arch_kwargs_req_import, input_channels, output_channels, allow_init=False
+            )
+            return int(network.compute_conv_feature_map_size(patch_size))
+
+    def save_plans(self, plans: dict[str, Any]) -> None:
+        """Write nothing."""
+
+
+def _stock_plans(dataset_id: int) -> dict[str, Any]:
+    """Return what nnU-Net itself would plan."""
+    with redirect_stdout(io.StringIO()):
+        plans: dict[str, Any] = _StockPlanner(dataset_id).plan_experiment()
+    return plans
+
+
+def _beside_stock(
+    stock: Mapping[str, Any], rows: Sequence[Row], planner: SpinePlanner, *, on_count: Callable[[], object]
+) -> list[Row]:
+    """Return, for each configuration: the stock plan with the stock network and with ours, then the new plan."""
+    only = [row.configuration for row in rows]
+    found = compare(stock, planner.counter, only=only)
+    if planner.trainer is not nnUNetTrainer:
+        counter = ConfigurationCounter(nnUNetTrainer, dataset=planner.dataset_json, plans=stock, on_count=on_count)
+        found = [*compare(stock, counter, only=only), *found]
+    return sorted([*found, *rows], key=lambda row: only.index(row.configuration))
+
+
+def _missing(wanted: Sequence[str] | None, plans: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{name}: not planned; the patch of 3d_fullres already covers a quarter of the image or more"
+        for name in wanted or ()
+        if name not in plans["configurations"]
+    ]
+
+
+def _next_steps(dataset_id: int, folder: Path, plans: Mapping[str, Any], trainer: str) -> list[str]:
+    """Return the commands that follow: preprocessing where it is needed, then training."""
+    name, manager = plans["plans_name"], PlansManager(dict(plans))
+    todo = [
+        c
+        for c in manager.available_configurations
+        if not is_preprocessed(folder, manager.get_configuration(c).data_identifier) and c != "3d_cascade_fullres"
+    ]
+    lines = [f"Plans: {folder / name}.json"]
+    if todo:
+        lines.append(f"Preprocess: nnUNetv2_preprocess -d {dataset_id} -plans_name {name} -c {' '.join(todo)}")
+    else:
+        lines.append("Preprocessed data: shared with the stock plan, nothing to do")
+    configuration = "3d_fullres" if "3d_fullres" in plans["configurations"] else "2d"
+    lines.append(f"Train: nnUNetv2_train {dataset_id} {configuration} 0 -tr {trainer} -p {name}")
+    return lines
+
+
+def _merged(plans: dict[str, Any], old: Mapping[str, Any] | None, *, replaced: Sequence[str] | None) -> dict[str, Any]:
+    """Return `plans` with what a file written before holds and this planning did not touch."""
+    if old is None:
+        return plans
+    touched = set(CONFIGURATIONS) if replaced is None else set(replaced)
+    for name, configuration in old["configurations"].items():
+        if name not in touched:
+            plans["configurations"].setdefault(name, configuration)
+    for name, counted in old.get(SPINE_KEY, {}).get("counted_gb", {}).items():
+        if name not in touched:
+            plans[SPINE_KEY]["counted_gb"].setdefault(name, counted)
+    return plans
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    if not file.is_file():
+        return None
+    content: dict[str, Any] = json.loads(file.read_text())
+    return content
+
+
+def _write(file: Path, content: Mapping[str, Any]) -> None:
+    partial = file.with_name(f".{os.getpid()}.{file.name}")
+    try:
+        partial.write_text(json.dumps(content, indent=4))
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,66 @@
+"""From the name of a trainer to its class, and to the name of the plans file made for it."""
+
+from __future__ import annotations
+
+import io
+import re
+from contextlib import redirect_stdout
+from importlib import import_module
+from typing import Any
+
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+
+from nnunet_spine_ext.errors import SetupError
+from nnunet_spine_ext.paths import make_trainers_findable
+
+STOCK_PLANS = "SpineStockPlans"
+"""Our plans for stock networks: never `nnUNetPlans`, which belongs to nnU-Net."""
+
+LENGTH_SUFFIX = re.compile(r"(_\d+(epochs?|iterations?))+$")
+
+
+def find_trainer(name: str) -> type[nnUNetTrainer]:
+    """Return the trainer that nnU-Net's own look-up finds.
+
+    Raises:
+        SetupError: there is none.
+    """
+    make_trainers_findable()
+    try:
+        with redirect_stdout(io.StringIO()):  # the look-up prints every file that it reads
+            trainer: type[nnUNetTrainer] = recursive_find_trainer_class_by_name(name)
+    except RuntimeError as error:
+        raise SetupError(
+            f"nnU-Net finds no trainer called {name!r}. The names of ours: nnunet_spine networks; your own belong in a "
+            "folder that nnUNet_extTrainer names."
+        ) from error
+    return trainer
+
+
+def plans_name_of(trainer: type[nnUNetTrainer]) -> str:
+    """Return the name of the plans made for a trainer: SpineHybridTrainer_5epochs → SpineHybridPlans."""
+    name = LENGTH_SUFFIX.sub("", trainer.__name__).removesuffix("Trainer") + "Plans"
+    return STOCK_PLANS if name.lower().startswith("nnunet") else name
+
+
+def network_class_of(trainer: type[nnUNetTrainer]) -> type[Any] | None:
+    """Return the class of the trainer's registry network; `None` when it trains the network that the plan names."""
+    network_name = getattr(trainer, "network_name", None)
+    if network_name is None:
+        return None
+    from nnunet_spine_ext.networks.registry import NETWORKS
+
+    module, _, name = NETWORKS[network_name].network.rpartition(".")
+    network: type[Any] = getattr(import_module(module), name)
+    return network
+
+
+def network_options_of(trainer: type[nnUNetTrainer]) -> dict[str, Any]:
+    """Return the options of the trainer's registry network, as a plans file holds them."""
+    network_name = getattr(trainer, "network_name", None)
+    if network_name is None:
+        return {}
+    from nnunet_spine_ext.networks.registry import NETWORKS
+
+    return {**NETWORKS[network_name].options, **trainer.network_options}
