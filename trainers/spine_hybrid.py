@@ -1,0 +1,160 @@
+"""Paper 000: the hybrid of large in-plane kernels (UX) and hierarchical multi-scale links (HANC), and its ablations.
+
+`SpineHybridTrainer` is the network under nnU-Net's own recipe, on any plan. The three arms switch one idea off each,
+so that each idea is measured against the same schedule, loss and folds (the paper's own arms differ in those as well).
+`SpineHybridPaperTrainer` is the paper's recipe on the paper's widths.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Any
+
+from nnunet_spine_ext.errors import SetupError
+from nnunet_spine_ext.networks.hybrid import PAPER_OPTIONS, paper_architecture
+from nnunet_spine_ext.training.augmentation import flips_only
+from nnunet_spine_ext.training.losses import ProbabilityMSELoss
+from nnunet_spine_ext.training.recipe import Recipe
+from nnunet_spine_ext.training.schedules import adam_with_step_decay
+from nnunet_spine_ext.training.subset_trainer import SubsetTrainer
+from nnunet_spine_ext.training.trainer import SpineTrainer
+from nnunet_spine_ext.training.variants import epoch_variants
+
+
+class SpineHybridTrainer(SpineTrainer):
+    """UX blocks in plane, HANC links across: the full network.
+
+    Tests: does the hybrid beat nnU-Net's own network (`SpineBaselineTrainer`) on the same plan and budget?
+    Costs: a step is counted at 8.9 GB on the stock 8 GB plan of 6 x 512 x 512 voxels, where nnU-Net's own network is
+    counted at 7.9 GB (20 classes, mixed precision); time not measured yet.
+
+        nnunet_spine plan -d 501 -tr SpineHybridTrainer
+        nnUNetv2_train 501 3d_fullres 0 -tr SpineHybridTrainer -p SpineHybridPlans
+    """
+
+    network_name = "hybrid"
+    network_options = MappingProxyType({"plane_block": "ux", "link_block": "hanc"})
+
+
+class SpineHybridNoHANCTrainer(SpineTrainer):
+    """UX blocks in plane, residual links ("w/o HANC").
+
+    Tests: what the HANC links add.
+    Costs: 9.4 GB where SpineHybridTrainer is counted at 8.9; time not measured yet.
+
+        nnUNetv2_train 501 3d_fullres 0 -tr SpineHybridNoHANCTrainer -p SpineHybridPlans
+    """
+
+    network_name = "hybrid-no-hanc"
+    network_options = MappingProxyType({"plane_block": "ux", "link_block": "res"})
+
+
+class SpineHybridNoUXTrainer(SpineTrainer):
+    """Residual blocks in plane, HANC links ("w/o UX").
+
+    Tests: what the UX blocks add.
+    Costs: 9.4 GB where SpineHybridTrainer is counted at 8.9; time not measured yet.
+
+        nnUNetv2_train 501 3d_fullres 0 -tr SpineHybridNoUXTrainer -p SpineHybridPlans
+    """
+
+    network_name = "hybrid-no-ux"
+    network_options = MappingProxyType({"plane_block": "res", "link_block": "hanc"})
+
+
+class SpineHybridResTrainer(SpineTrainer):
+    """Residual blocks and residual links ("only ResBlock").
+
+    Tests: what is left when both ideas are off.
+    Costs: 9.8 GB where SpineHybridTrainer is counted at 8.9; time not measured yet.
+
+        nnUNetv2_train 501 3d_fullres 0 -tr SpineHybridResTrainer -p SpineHybridPlans
+    """
+
+    network_name = "hybrid-res"
+    network_options = MappingProxyType({"plane_block": "res", "link_block": "res"})
+
+
+class SpineHybridPaperTrainer(SubsetTrainer):
+    """Paper 000's recipe, as its text states it, on the paper's network.
+
+    Mean squared error on probabilities, Adam at 1e-3 times 0.9 after every 10 epochs, 200 epochs; an epoch is 40 % of
+    the cases with 16 random windows of 12 x 128 x 128 each, batch 8; mirroring of each axis with probability 0.3 is the
+    only augmentation; no deep supervision. The paper trains one binary task, spine against background.
+
+    What stays nnU-Net's: intensity normalisation and spacing (of the plan), folds, gradient clipping, mixed precision,
+    the sliding window and its mirroring in prediction. N4 correction, as the paper has it, is the converter's.
+
+    Tests: is the paper's recipe better or worse than nnU-Net's on the same network family?
+    Costs: 744 million weights (the paper's widths); a step is counted at 20.3 GB (mixed precision); time not measured yet.
+
+        nnunet_spine plan -d 502 -tr SpineHybridPaperTrainer
+        nnUNetv2_train 502 3d_fullres 0 -tr SpineHybridPaperTrainer -p SpineHybridPaperPlans
+    """
+
+    network_name = "hybrid-paper"
+    network_options = MappingProxyType(PAPER_OPTIONS.as_json())
+    recipe = Recipe(
+        epochs=200, learning_rate=1e-3, weight_decay=0.0, foreground_oversampling=0.0, deep_supervision=False
+    )
+    plan_patch_size = (12, 128, 128)
+    plan_batch_size = 8
+    case_fraction = 0.4
+    windows_per_case = 16
+
+    @classmethod
+    def architecture_words(cls, configuration_manager: Any) -> dict[str, Any]:  # noqa: ANN401, ARG003
+        """Return the paper's own stages, widths and strides on any plan; the plan gives window and batch."""
+        return paper_architecture()
+
+    def check_suitable(self) -> None:
+        """Refuse 2d: the paper's network is three-dimensional. Name a task that is not the paper's."""
+        if len(self.configuration_manager.patch_size) != 3:
+            raise SetupError(
+                f"{type(self).__name__} trains paper 000's 3D network; configuration {self.configuration_name} is 2D. "
+                "Use 3d_fullres, or SpineHybridTrainer for 2d."
+            )
+        structures = self.label_manager.num_segmentation_heads - (not self.label_manager.has_regions)
+        if structures > 1:
+            self.print_to_log_file(f"NOTE: paper 000 segments one structure, this dataset has {structures}.")
+
+    def build_loss(self) -> ProbabilityMSELoss:
+        """Return the mean squared error on probabilities."""
+        return ProbabilityMSELoss(regions=self.label_manager.has_regions, ignore_label=self.label_manager.ignore_label)
+
+    def configure_optimizers(self) -> tuple[Any, Any]:
+        """Return Adam, its rate times 0.9 after every 10 epochs."""
+        return adam_with_step_decay(
+            self.network.parameters(),
+            learning_rate=self.initial_lr,
+            weight_decay=self.weight_decay,
+            factor=0.9,
+            every_epochs=10,
+        )
+
+    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, bool, Any, tuple[int, ...]]:
+        """Return no rotation and windows of the very patch size, so that they are drawn inside the image."""
+        *_, axes = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+        return (0.0, 0.0), False, list(self.configuration_manager.patch_size), axes
+
+    @staticmethod
+    def get_training_transforms(
+        patch_size: Any,  # noqa: ANN401, ARG004
+        rotation_for_DA: Any,  # noqa: ANN401, ARG004
+        deep_supervision_scales: list[list[float]] | None,
+        mirror_axes: tuple[int, ...],
+        do_dummy_2d_data_aug: bool,  # noqa: ARG004
+        use_mask_for_norm: list[bool] | None = None,
+        is_cascaded: bool = False,
+        foreground_labels: list[int] | None = None,
+        regions: list[Any] | None = None,
+        ignore_label: int | None = None,
+    ) -> Any:  # noqa: ANN401
+        """Return mirroring with probability 0.3 for each axis; the signature is nnU-Net's."""
+        validation = SpineTrainer.get_validation_transforms(
+            deep_supervision_scales, is_cascaded, foreground_labels, regions, ignore_label
+        )
+        return flips_only(validation, axes=mirror_axes, probability=0.3, masked_channels=tuple(use_mask_for_norm or ()))
+
+
+__getattr__ = epoch_variants(globals())
