@@ -10,7 +10,18 @@ if TYPE_CHECKING:
 
 # In the order of `nnunet_spine --help`, which is the order of the work. The module is the name with - as _.
 PAGES: tuple[str, ...] = (
+    "demo",
+    "doctor",
     "trainers-dir",
+    "networks",
+    "phantom",
+    "convert",
+    "plan",
+    "train",
+    "predict",
+    "evaluate",
+    "report",
+    "submit",
 )  # fmt: skip
 
 
