@@ -4,6 +4,9 @@
       + DataError                 the user's files: carries all findings at once
       + SetupError                environment: variables, versions, folders
       + PlanError                 a network, a plan and a memory target that do not fit together
+        + NetworkPlanError        also a ValueError: the words of a plan, or an input size (networks/plan_shape.py)
+        + UnsuitableError         this configuration only: another may fit (planning/counting.py)
+      + NonFiniteLossError        a training that has become worthless (training/guards.py)
 
 A message says what was found, where, and what to do. `assert` is for our own invariants only.
 """

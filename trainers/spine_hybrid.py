@@ -86,7 +86,7 @@ class SpineHybridPaperTrainer(SubsetTrainer):
     the sliding window and its mirroring in prediction. N4 correction, as the paper has it, is the converter's.
 
     Tests: is the paper's recipe better or worse than nnU-Net's on the same network family?
-    Costs: 744 million weights (the paper's widths); a step is counted at 20.3 GB (mixed precision); time not measured yet.
+    Costs: 744 million weights (the paper's widths), a step counted at 20.3 GB (mixed precision); time not measured.
 
         nnunet_spine plan -d 502 -tr SpineHybridPaperTrainer
         nnUNetv2_train 502 3d_fullres 0 -tr SpineHybridPaperTrainer -p SpineHybridPaperPlans
