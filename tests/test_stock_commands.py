@@ -88,7 +88,7 @@ def make_workspace(root: Path) -> Workspace:
         (root / f"nnUNet_{name}").mkdir(parents=True)
     workspace.run("nnunet_spine", "phantom", "phantom", "--cases", "6", "--size", "64", "--slices", "8")
     workspace.run("nnunet_spine", "convert", "mrspineseg", "phantom", "-d", DATASET)
-    configurations = ("-c", "2d", "3d_fullres", "-np", "2")
+    configurations = ("-c", "2d", "3d_fullres", "-np", "2", "-npfp", "2")
     workspace.run("nnUNetv2_plan_and_preprocess", "-d", DATASET, "--verify_dataset_integrity", *configurations)
     workspace.run("nnUNetv2_plan_experiment", "-d", DATASET, "-pl", "nnUNetPlannerResEncM")
     workspace.run("nnunet_spine", "plan", "-d", DATASET, "-tr", "SpineHybridTrainer")
@@ -222,7 +222,7 @@ def ignore_some_slices(path: Path, *, value: int) -> None:
 
 
 def test_regions_and_ignore_label_train_and_predict(unusual: Workspace) -> None:
-    unusual.run("nnUNetv2_plan_and_preprocess", "-d", DATASET, "-c", "3d_fullres", "-np", "2")
+    unusual.run("nnUNetv2_plan_and_preprocess", "-d", DATASET, "-c", "3d_fullres", "-np", "2", "-npfp", "2")
     unusual.run("nnunet_spine", "plan", "-d", DATASET, "-tr", "SpineHybridTrainer", "-c", "3d_fullres")
     for plans in ("nnUNetPlans", "SpineHybridPlans"):
         unusual.train("3d_fullres", plans=plans)

@@ -18,10 +18,10 @@ from nnunet_spine_ext.errors import SetupError
 
 DATASET_ID = 501
 CONFIGURATION = "3d_fullres"
-BUDGET = "_12epochs_20iterations"
-CASES = 12
+BUDGET = "_6epochs_20iterations"
+CASES = 10
 TEST_CASES = 2
-SIZE = 96
+SIZE = 144
 SLICES = 8
 
 # Both models: the same base class, schedule, patches and number of steps; only the network differs. nnU-Net itself has
@@ -199,7 +199,7 @@ def _submit(folder: Path, predictions: Path) -> None:
 
 def _nnunet_preprocess(folder: Path) -> None:
     entry = "nnunetv2.experiment_planning.plan_and_preprocess_entrypoints:plan_and_preprocess_entry"
-    arguments = ["-d", str(DATASET_ID), "-c", CONFIGURATION, "--verify_dataset_integrity", "-np", "2"]
+    arguments = ["-d", str(DATASET_ID), "-c", CONFIGURATION, "--verify_dataset_integrity", "-np", "2", "-npfp", "2"]
     _call(_entry_point(entry, arguments), log=folder / "logs" / "preprocess.txt")
 
 
