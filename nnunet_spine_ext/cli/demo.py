@@ -18,10 +18,10 @@ from nnunet_spine_ext.errors import SetupError
 
 DATASET_ID = 501
 CONFIGURATION = "3d_fullres"
-BUDGET = "_6epochs_20iterations"
+BUDGET = "_10epochs_20iterations"
 CASES = 10
 TEST_CASES = 2
-SIZE = 144
+SIZE = 96
 SLICES = 8
 
 # Both models: the same base class, schedule, patches and number of steps; only the network differs. nnU-Net itself has
