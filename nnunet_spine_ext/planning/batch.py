@@ -17,8 +17,7 @@ def largest_batch(bytes_of: Callable[[int], int], *, target_bytes: float, smalle
     for probe in _probes(bytes_of, target_bytes=target_bytes, smallest=smallest):
         if too_large - fits <= 1:
             break
-        # A guess outside what is still open tells nothing: halve instead.
-        batch = probe if probe is not None and fits < probe < too_large else (fits + too_large) // 2
+        batch = (fits + too_large) // 2 if probe is None else min(max(probe, fits + 1), too_large - 1)
         if bytes_of(batch) <= target_bytes:
             fits = batch
         else:

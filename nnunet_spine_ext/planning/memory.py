@@ -36,10 +36,10 @@ GB = 2**30
 CUDA_OVERHEAD_BYTES = 12 * GB // 5
 """Assumed, not counted: CUDA context, convolution workspace, rounding and fragmentation of the allocator (2.4 GB).
 
-Set so that "8 GB" means here what it means in nnU-Net, whose targets are readings of nvidia-smi: with it, the
-plans that nnU-Net makes by default (8 GB) for thick sagittal slices with 20 classes, 6×512×512 and 2d 896×896, both
-count as 7.9 GB. For 128³ voxels and batch 2 nnU-Net publishes 7.7 GB (default) and 9.1 GB (ResEnc M), 3.0 GB more than
-the counted peaks of 4.7 and 6.1 GB.
+Set so that "8 GB" means here what it means in nnU-Net, whose targets are readings of nvidia-smi. With it, nnU-Net's own
+plans for thick sagittal slices (12×880×880, 20 classes) count as 7.9 GB (default 3d_fullres and default 2d alike), 8.9
+(ResEnc M) and 21.4 (ResEnc L); nnU-Net publishes 7.7, 9.1 and 22.7 GB for those presets, for other datasets. It is an
+allowance, not a measurement: cuDNN may take more for speed where there is more, and does with less where there is not.
 """
 
 Loss = Callable[[Any, Any], torch.Tensor]

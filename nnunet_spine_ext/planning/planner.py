@@ -5,18 +5,12 @@ A new file beside nnU-Net's own: `nnUNetPlans.json` is read, never written.
 
 from __future__ import annotations
 
-import io
-import json
-import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprint_dataset
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from tqdm import tqdm
 
@@ -26,9 +20,10 @@ from nnunet_spine_ext.paths import dataset_folder, nnunet_folder
 from nnunet_spine_ext.planning.comparison import Row, compare, table
 from nnunet_spine_ext.planning.counting import ConfigurationCounter
 from nnunet_spine_ext.planning.depth import DepthMode
+from nnunet_spine_ext.planning.plans_file import SPINE_KEY, merged, read_json, write_json
 from nnunet_spine_ext.planning.sharing import STOCK_PLANS_NAME, is_preprocessed, share_preprocessed_data
-from nnunet_spine_ext.planning.simulation import fake_mode
 from nnunet_spine_ext.planning.spine_planner import SpinePlanner
+from nnunet_spine_ext.planning.stock import stock_plans
 from nnunet_spine_ext.planning.trainers import find_trainer, plans_name_of
 
 Say = Callable[[str], object]
@@ -38,9 +33,6 @@ CONFIGURATIONS = ("2d", "3d_lowres", "3d_fullres", "3d_cascade_fullres")
 
 CASCADE = {"3d_lowres", "3d_fullres", "3d_cascade_fullres"}
 """One needs the other: the low resolution hands its labels to the cascade, which inherits from full resolution."""
-
-SPINE_KEY = "spine"
-"""Where a plans file says what it was made for. nnU-Net passes over keys that it does not know."""
 
 
 def plan(
@@ -72,15 +64,13 @@ def plan(
 
     Raises:
         SetupError: a folder, a variable, the dataset or the trainer is missing.
-        PlanError: nothing fits the target, or the trainer's fixed patch cannot be pooled.
+        PlanError: nothing fits the target, or the trainer's fixed patch cannot be pooled, or the file is another's.
     """
     trainer_class = find_trainer(trainer)
     wanted = _wanted(configurations)
     folder = _prepare(dataset_id, processes=processes)
-    name = overwrite_plans_name or plans_name_of(trainer_class)
-    if name == STOCK_PLANS_NAME:
-        raise PlanError(f"{STOCK_PLANS_NAME} is nnU-Net's own file. Choose another name with -overwrite_plans_name.")
-    file = folder / f"{name}.json"
+    file = folder / f"{overwrite_plans_name or plans_name_of(trainer_class)}.json"
+    old = _read_own(file)
     with tqdm(desc="Counting training steps", unit=" steps", bar_format="{desc}: {n}{unit} [{elapsed}]") as bar:
         planner = _planner(
             folder.name,
@@ -88,27 +78,18 @@ def plan(
             target_gb=gpu_memory_target_gb,
             depth=depth,
             configurations=wanted,
-            name=name,
+            name=file.stem,
             on_count=bar.update,
         )
         plans = planner.make_plans()
-        written_stock = _read(folder / f"{STOCK_PLANS_NAME}.json")
-        notes = planner.notes + share_preprocessed_data(plans, written_stock)
+        stock = read_json(folder / f"{STOCK_PLANS_NAME}.json")
+        sharing = share_preprocessed_data(plans, stock)
         rows = compare(plans, planner.counter)
-        beside = _beside_stock(written_stock or _stock_plans(dataset_id), rows, planner, on_count=bar.update)
-    plans[SPINE_KEY] = {
-        "gpu_memory_target_gb": gpu_memory_target_gb,
-        "trainer": trainer_class.__name__,
-        "depth": depth,
-        "depth_chosen": {c: d for c, d in planner.depth_chosen.items() if c in plans["configurations"]},
-        "counted_gb": {row.configuration: round(row.memory.total_gb, 3) for row in rows if row.memory is not None},
-        "package_version": nnunet_spine_ext.__version__,
-    }
-    _write(file, _merged(plans, _read(file), replaced=wanted))
-    say(table(beside))
-    for note in [*notes, *_missing(wanted, plans)]:
-        say(note)
-    for line in _next_steps(dataset_id, folder, plans, trainer_class.__name__):
+        beside = _beside_stock(stock or stock_plans(dataset_id), rows, planner, on_count=bar.update)
+    plans[SPINE_KEY] = _facts(planner, rows)
+    write_json(file, merged(plans, old, replaced=wanted or CONFIGURATIONS))
+    steps = _next_steps(dataset_id, folder, plans, trainer_class.__name__)
+    for line in [table(beside), *planner.notes, *sharing, *_missing(wanted, plans), *steps]:
         say(line)
     return file
 
@@ -126,11 +107,11 @@ def check(dataset_id: int, plans_name: str, *, trainer: str | None = None, say: 
         SetupError: dataset, plans or trainer are missing.
     """
     folder = dataset_folder(dataset_id, variable="nnUNet_preprocessed")
-    plans = _read(folder / f"{plans_name}.json")
+    plans = read_json(folder / f"{plans_name}.json")
     if plans is None:
         found = ", ".join(sorted(p.stem for p in folder.glob("*Plans*.json"))) or "none"
         raise SetupError(f"There is no {plans_name}.json in {folder}; plans there: {found}.")
-    dataset = _read(folder / "dataset.json") or _read(dataset_folder(dataset_id) / "dataset.json")
+    dataset = read_json(folder / "dataset.json") or read_json(dataset_folder(dataset_id) / "dataset.json")
     if dataset is None:
         raise SetupError(f"dataset.json is missing in {folder}. Plan the dataset again.")
     trainer_class = find_trainer(trainer or plans.get(SPINE_KEY, {}).get("trainer", "nnUNetTrainer"))
@@ -140,6 +121,27 @@ def check(dataset_id: int, plans_name: str, *, trainer: str | None = None, say: 
         if row.problem:
             say(f"{row.configuration}: {row.problem}")
     return rows
+
+
+def _read_own(file: Path) -> dict[str, Any] | None:
+    """Return the file that will be replaced, if there is one and it is ours."""
+    content = read_json(file)
+    if file.stem == STOCK_PLANS_NAME or (content is not None and SPINE_KEY not in content):
+        raise PlanError(f"{file} is not a file of nnunet_spine. Choose another name with -overwrite_plans_name.")
+    return content
+
+
+def _facts(planner: SpinePlanner, rows: Sequence[Row]) -> dict[str, Any]:
+    """Return what the file says it was made for."""
+    planned = [row.configuration for row in rows]
+    return {
+        "gpu_memory_target_gb": planner.UNet_vram_target_GB,
+        "trainer": planner.trainer.__name__,
+        "depth": planner.depth,
+        "depth_chosen": {c: d for c, d in planner.depth_chosen.items() if c in planned},
+        "counted_gb": {row.configuration: round(row.memory.total_gb, 3) for row in rows if row.memory is not None},
+        "package_version": nnunet_spine_ext.__version__,
+    }
 
 
 def _wanted(configurations: Sequence[str] | None) -> tuple[str, ...] | None:
@@ -195,36 +197,6 @@ def _planner(
         ) from error
 
 
-class _StockPlanner(ExperimentPlanner):
-    """nnU-Net's planner, without the file and on networks without data."""
-
-    def static_estimate_VRAM_usage(
-        self,
-        patch_size: Sequence[int],
-        input_channels: int,
-        output_channels: int,
-        arch_class_name: str,
-        arch_kwargs: Mapping[str, Any],
-        arch_kwargs_req_import: Sequence[str],
-    ) -> int:
-        """Return nnU-Net's own estimate, as nnU-Net does but for its choice of threads."""
-        with fake_mode():
-            network = get_network_from_plans(
-                arch_class_name, arch_kwargs, arch_kwargs_req_import, input_channels, output_channels, allow_init=False
-            )
-            return int(network.compute_conv_feature_map_size(patch_size))
-
-    def save_plans(self, plans: dict[str, Any]) -> None:
-        """Write nothing."""
-
-
-def _stock_plans(dataset_id: int) -> dict[str, Any]:
-    """Return what nnU-Net itself would plan."""
-    with redirect_stdout(io.StringIO()):
-        plans: dict[str, Any] = _StockPlanner(dataset_id).plan_experiment()
-    return plans
-
-
 def _beside_stock(
     stock: Mapping[str, Any], rows: Sequence[Row], planner: SpinePlanner, *, on_count: Callable[[], object]
 ) -> list[Row]:
@@ -261,33 +233,3 @@ def _next_steps(dataset_id: int, folder: Path, plans: Mapping[str, Any], trainer
     configuration = "3d_fullres" if "3d_fullres" in plans["configurations"] else "2d"
     lines.append(f"Train: nnUNetv2_train {dataset_id} {configuration} 0 -tr {trainer} -p {name}")
     return lines
-
-
-def _merged(plans: dict[str, Any], old: Mapping[str, Any] | None, *, replaced: Sequence[str] | None) -> dict[str, Any]:
-    """Return `plans` with what a file written before holds and this planning did not touch."""
-    if old is None:
-        return plans
-    touched = set(CONFIGURATIONS) if replaced is None else set(replaced)
-    for name, configuration in old["configurations"].items():
-        if name not in touched:
-            plans["configurations"].setdefault(name, configuration)
-    for name, counted in old.get(SPINE_KEY, {}).get("counted_gb", {}).items():
-        if name not in touched:
-            plans[SPINE_KEY]["counted_gb"].setdefault(name, counted)
-    return plans
-
-
-def _read(file: Path) -> dict[str, Any] | None:
-    if not file.is_file():
-        return None
-    content: dict[str, Any] = json.loads(file.read_text())
-    return content
-
-
-def _write(file: Path, content: Mapping[str, Any]) -> None:
-    partial = file.with_name(f".{os.getpid()}.{file.name}")
-    try:
-        partial.write_text(json.dumps(content, indent=4))
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)

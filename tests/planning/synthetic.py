@@ -13,11 +13,6 @@ import SimpleITK as sitk
 
 from tests.conftest import NnunetFolders
 
-THICK_SLICES = {"shape": (12, 880, 880), "spacing_mm": (4.4, 0.3448, 0.3448)}
-"""MRSpineSeg."""
-
-ISOTROPIC = {"shape": (160, 192, 160), "spacing_mm": (1.0, 1.0, 1.0)}
-
 LABELS = {"background": 0, **{f"structure{i}": i for i in range(1, 20)}}
 
 

@@ -22,8 +22,11 @@ from tests.conftest import NnunetFolders
 from tests.planning.synthetic import LABELS, write_dataset, write_stock_plans
 
 OVERHEAD_GB = CUDA_OVERHEAD_BYTES / GB
-SMALL = {"shape": (12, 100, 100), "spacing_mm": (4.4, 0.9, 0.9)}
-"""Thick slices of a small phantom: few stages, quick to count."""
+SMALL: dict[str, Any] = {"shape": (12, 40, 40), "spacing_mm": (4.4, 0.9, 0.9)}
+"""Thick slices of a small phantom: four stages, quick to count."""
+WIDER: dict[str, Any] = {"shape": (12, 96, 96), "spacing_mm": (4.4, 0.9, 0.9)}
+WIDER_TARGET_GB = OVERHEAD_GB + 0.2
+"""Too little for the whole of WIDER, so that depth has its price."""
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -94,14 +97,23 @@ def test_mrspineseg_keeps_all_slices_and_fits_while_the_next_patch_does_not(
 def test_with_its_own_network_and_rules_nnunets_8_gb_plan_is_found_again(
     nnunet_folders: NnunetFolders, said: list[str]
 ) -> None:
-    folder = write_dataset(nnunet_folders)
-    write_stock_plans()
+    write_dataset(nnunet_folders)
     file = plan(501, trainer="nnUNetTrainer", gpu_memory_target_gb=8, depth="stock", say=said.append)
+    found = {name: (c["patch_size"], c["batch_size"]) for name, c in read(file)["configurations"].items()}
+    # What nnUNetv2_plan_experiment 2.8.1 writes for this fingerprint.
+    assert found == {"2d": ([896, 896], 4), "3d_fullres": ([6, 512, 512], 2)}
+
+
+def test_all_but_patch_and_batch_is_nnunets(nnunet_folders: NnunetFolders, said: list[str]) -> None:
+    folder = write_dataset(nnunet_folders, **SMALL)
+    write_stock_plans()
+    file = plan(501, trainer="nnUNetTrainer", depth="stock", say=said.append)
     stock, ours = read(folder / "nnUNetPlans.json"), read(file)
-    assert ours["configurations"].keys() == stock["configurations"].keys()
+    assert ours.keys() - stock.keys() == {"spine"}
     for name, theirs in stock["configurations"].items():
-        assert ours["configurations"][name] == theirs
-    assert ours["configurations"]["3d_fullres"]["patch_size"] == [6, 512, 512]
+        assert ours["configurations"][name] == theirs | {"batch_size": ours["configurations"][name]["batch_size"]}
+    for key in stock.keys() - {"plans_name", "experiment_planner_used", "configurations"}:
+        assert ours[key] == stock[key]
 
 
 def test_stock_plans_stay_as_they_are_and_their_data_are_shared(nnunet_folders: NnunetFolders, said: list[str]) -> None:
@@ -132,7 +144,7 @@ def test_without_stock_plans_the_command_for_preprocessing_is_said(
 
 
 def test_the_batch_fills_the_target_and_nothing_more(nnunet_folders: NnunetFolders, said: list[str]) -> None:
-    write_dataset(nnunet_folders, **SMALL)
+    write_dataset(nnunet_folders, **SMALL, cases=2000)
     target = OVERHEAD_GB + 1.0
     file = plan(
         501, trainer="nnUNetTrainer", gpu_memory_target_gb=target, configurations=["3d_fullres"], say=said.append
@@ -149,9 +161,8 @@ def test_the_batch_never_covers_more_than_a_twentieth_of_the_dataset(
     write_dataset(nnunet_folders, **SMALL, cases=60)
     file = plan(501, trainer="nnUNetTrainer", gpu_memory_target_gb=40, configurations=["3d_fullres"], say=said.append)
     configuration = configuration_of(file)
-    voxels = 12 * 112 * 112
-    assert configuration["patch_size"] == [12, 112, 112]
-    assert configuration["batch_size"] == round(0.05 * 60 * 12 * 100 * 100 / voxels)
+    assert configuration["patch_size"] == [12, 40, 40]  # the whole image
+    assert configuration["batch_size"] == 60 // 20
 
 
 def test_a_network_of_ours_is_named_so_that_the_stock_trainer_builds_the_same(
@@ -175,28 +186,28 @@ def test_a_network_of_ours_is_named_so_that_the_stock_trainer_builds_the_same(
 
 @pytest.mark.parametrize("depth", ["full", "stock"])
 def test_depth_modes(nnunet_folders: NnunetFolders, said: list[str], depth: Any) -> None:
-    write_dataset(nnunet_folders, shape=(12, 400, 400), spacing_mm=(4.4, 0.3448, 0.3448))
+    write_dataset(nnunet_folders, **WIDER)
     file = plan(
         501,
         trainer="nnUNetTrainer",
-        gpu_memory_target_gb=OVERHEAD_GB + 1,
+        gpu_memory_target_gb=WIDER_TARGET_GB,
         depth=depth,
         configurations=["3d_fullres"],
         say=said.append,
     )
     patch = configuration_of(file)["patch_size"]
-    assert patch[0] == 12 if depth == "full" else patch[0] < 12
+    assert (patch[0] == 12) is (depth == "full")
     assert read(file)["spine"]["depth_chosen"] == {"3d_fullres": depth}
 
 
 def test_auto_prefers_the_plane_where_full_depth_leaves_too_little(
     nnunet_folders: NnunetFolders, said: list[str]
 ) -> None:
-    write_dataset(nnunet_folders)
+    write_dataset(nnunet_folders, **WIDER)
     file = plan(
         501,
         trainer="nnUNetTrainer",
-        gpu_memory_target_gb=OVERHEAD_GB + 2,
+        gpu_memory_target_gb=WIDER_TARGET_GB,
         configurations=["3d_fullres"],
         say=said.append,
     )
@@ -206,7 +217,7 @@ def test_auto_prefers_the_plane_where_full_depth_leaves_too_little(
 
 
 def test_isotropic_images_are_planned_as_nnunet_plans_them(nnunet_folders: NnunetFolders, said: list[str]) -> None:
-    write_dataset(nnunet_folders, shape=(60, 70, 60), spacing_mm=(1.0, 1.0, 1.0))
+    write_dataset(nnunet_folders, shape=(40, 48, 40), spacing_mm=(1.0, 1.0, 1.0))
     plan(501, trainer="nnUNetTrainer", depth="full", configurations=["3d_fullres"], say=said.append)
     assert any("the slices are not thick" in line for line in said)
 
@@ -246,7 +257,7 @@ def test_a_fixed_patch_that_cannot_be_pooled_names_the_divisor(
     write_dataset(nnunet_folders)
     fixed = type("OddTrainer", (find_trainer("nnUNetTrainer"),), {"plan_patch_size": (12, 100, 128)})
     monkeypatch.setattr("nnunet_spine_ext.planning.planner.find_trainer", lambda _: fixed)
-    with pytest.raises(PlanError, match=r"OddTrainer fixes a patch of \(12, 100, 128\).*divisible by \(2, 16, 32\)"):
+    with pytest.raises(PlanError, match=r"OddTrainer fixes a patch of \(12, 100, 128\).*divisible by \(2, 16, 16\)"):
         plan(501, trainer="OddTrainer")
 
 
@@ -273,7 +284,7 @@ def test_regions_are_counted_with_their_loss(nnunet_folders: NnunetFolders, said
 def test_images_in_another_orientation_are_transposed_as_nnunet_does(
     nnunet_folders: NnunetFolders, said: list[str]
 ) -> None:
-    write_dataset(nnunet_folders, shape=(100, 100, 12), spacing_mm=(0.9, 0.9, 4.4))
+    write_dataset(nnunet_folders, shape=(40, 40, 12), spacing_mm=(0.9, 0.9, 4.4))
     file = plan(501, trainer="nnUNetTrainer", configurations=["3d_fullres"], say=said.append)
     assert read(file)["transpose_forward"] == [2, 0, 1]
     assert configuration_of(file)["patch_size"][0] == 12
@@ -298,7 +309,7 @@ def test_check_counts_what_is_there(nnunet_folders: NnunetFolders, said: list[st
         (lambda: plan(501, trainer="NoSuchTrainer"), SetupError, "NoSuchTrainer"),
         (lambda: plan(501, configurations=["3d"]), PlanError, "Unknown configuration 3d"),
         (lambda: plan(501, gpu_memory_target_gb=0), PlanError, "above 0 GB"),
-        (lambda: plan(501, overwrite_plans_name="nnUNetPlans"), PlanError, "nnU-Net's own file"),
+        (lambda: plan(501, overwrite_plans_name="nnUNetPlans"), PlanError, "not a file of nnunet_spine"),
         (lambda: check(501, "NoPlans"), SetupError, r"no NoPlans\.json .* plans there: none"),
     ],
 )

@@ -1,0 +1,247 @@
+"""Predicted against measured memory of a training step, for three plans.
+
+    python benchmarks/planner_memory.py                  # CPU: small patches, full precision
+    python benchmarks/planner_memory.py --device cuda    # GPU: the plans themselves, mixed precision, as nnU-Net trains
+
+On the CPU two things are measured in a real step: the storages that autograd saved, and the most that torch's
+allocator had handed out at once (torch.profiler). On a GPU it is `torch.cuda.max_memory_allocated` over complete
+steps (forward pass, loss, gradient scaler, clipping, SGD), beside what the allocator reserved and the driver reports.
+The planner's allowance for CUDA (`CUDA_OVERHEAD_BYTES`) is for the difference between allocated and the driver's
+figure; the error in per cent is of the peak of all tensors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import resource
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from dynamic_network_architectures.architectures.unet import PlainConvUNet
+from torch import nn
+
+from nnunet_spine_ext.networks.registry import build
+from nnunet_spine_ext.planning.losses import nnunet_loss
+from nnunet_spine_ext.planning.memory import Loss, TrainingMemory, count_training_memory
+
+CLASSES = 20
+WIDTHS = {2: (32, 64, 128, 256, 512, 512, 512, 512), 3: (32, 64, 128, 256, 320, 320, 320, 320)}
+MB = 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One configuration: what it is called, and nnU-Net's words for it."""
+
+    name: str
+    network: str
+    """A registry name, or "plain" for nnU-Net's own."""
+    patch: tuple[int, ...]
+    cpu_patch: tuple[int, ...]
+    """The same stages on a patch that a CPU can train in seconds."""
+    batch: int
+    strides: tuple[tuple[int, ...], ...]
+
+    @property
+    def outputs(self) -> int:
+        """Return the number of decoder outputs."""
+        return len(self.strides) - 1
+
+    def words(self) -> dict[str, Any]:
+        """Return the arguments of the network."""
+        dims, stages = len(self.patch), len(self.strides)
+        norm = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}[dims]
+        return {
+            "n_stages": stages,
+            "features_per_stage": WIDTHS[dims][:stages],
+            "conv_op": {2: nn.Conv2d, 3: nn.Conv3d}[dims],
+            # nnU-Net: kernel 1 across thick slices until the in-plane spacing has come near.
+            "kernel_sizes": tuple((1, 3, 3) if dims == 3 and i < 3 else (3,) * dims for i in range(stages)),
+            "strides": self.strides,
+            "n_conv_per_stage": (2,) * stages,
+            "n_conv_per_stage_decoder": (2,) * (stages - 1),
+            "conv_bias": True,
+            "norm_op": norm,
+            "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+            "dropout_op": None,
+            "dropout_op_kwargs": None,
+            "nonlin": nn.LeakyReLU,
+            "nonlin_kwargs": {"inplace": True},
+        }
+
+    def build(self) -> nn.Module:
+        """Return the network with deep supervision."""
+        if self.network == "plain":
+            network: nn.Module = PlainConvUNet(
+                input_channels=1, num_classes=CLASSES, deep_supervision=True, **self.words()
+            )
+            return network
+        return build(self.network, self.words(), input_channels=1, num_classes=CLASSES, deep_supervision=True)
+
+
+def _in_plane(times: int) -> tuple[tuple[int, ...], ...]:
+    return ((1, 1, 1), *((1, 2, 2),) * times)
+
+
+PLANS = (
+    Plan(
+        name="hybrid 12x128x128, the paper's window",
+        network="hybrid",
+        patch=(12, 128, 128),
+        cpu_patch=(12, 64, 64),
+        batch=2,
+        strides=((1, 1, 1), (1, 2, 2), (1, 2, 2), (2, 2, 2), (1, 2, 2)),
+    ),
+    Plan(
+        name="plain 6x512x512, nnU-Net's default for MRSpineSeg",
+        network="plain",
+        patch=(6, 512, 512),
+        cpu_patch=(6, 128, 128),
+        batch=2,
+        strides=_in_plane(5),
+    ),
+    Plan(
+        name="hybrid 2d 896x896",
+        network="hybrid",
+        patch=(896, 896),
+        cpu_patch=(192, 192),
+        batch=2,
+        strides=((1, 1), *((2, 2),) * 5),
+    ),
+)
+
+
+class Step:
+    """A real step of one plan."""
+
+    def __init__(self, plan: Plan, *, patch: tuple[int, ...], loss: Loss, device: str) -> None:
+        self.network, self.loss = plan.build().to(device).train(), loss
+        self.image = torch.randn(plan.batch, 1, *patch, device=device)
+        with torch.no_grad():
+            shapes = [(o.shape[0], 1, *o.shape[2:]) for o in self.network(self.image)]
+        self.targets = [torch.randint(0, CLASSES, s, device=device).to(torch.int16) for s in shapes]
+
+    def forward(self) -> torch.Tensor:
+        """Return the loss."""
+        return self.loss(self.network(self.image), self.targets)
+
+    @property
+    def given(self) -> list[torch.Tensor]:
+        """Return what is there before the step."""
+        return [*self.network.parameters(), *self.network.buffers(), self.image, *self.targets]
+
+
+def saved_bytes(step: Step) -> int:
+    """Return the bytes of the storages that autograd saved, without weights, image and targets."""
+    held: list[torch.Tensor] = []
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        held.append(tensor.detach())
+        return held[-1]
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        step.forward()
+    given = {tensor.data_ptr() for tensor in step.given}
+    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in held}
+    return sum(count for start, count in storages.items() if start not in given)
+
+
+def cpu_peak_bytes(step: Step) -> int:
+    """Return the most that torch's CPU allocator had handed out at once."""
+    gc.collect()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        outputs = step.network(step.image)
+        loss = step.loss(outputs, step.targets)
+        loss.backward()
+    events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
+    now = peak = sum(t.numel() * t.element_size() for t in step.given)
+    for event in sorted(events, key=lambda e: e.start_ns()):
+        now += event.nbytes()
+        peak = max(peak, now)
+    return peak
+
+
+def cuda_bytes(step: Step, *, steps: int = 3) -> tuple[int, int, int]:
+    """Return (peak allocated, peak reserved, in use by the driver's count) over complete steps."""
+    torch.backends.cudnn.benchmark = True  # as nnU-Net trains
+    optimizer = torch.optim.SGD(step.network.parameters(), 1e-2, weight_decay=3e-5, momentum=0.99, nesterov=True)
+    scaler = torch.amp.GradScaler("cuda")
+    for i in range(steps):
+        if i == 1:  # momentum exists from the second step on, and cuDNN has chosen its algorithms
+            torch.cuda.reset_peak_memory_stats()
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cuda"):
+            outputs = step.network(step.image)
+            loss = step.loss(outputs, step.targets)
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
+        torch.nn.utils.clip_grad_norm_(step.network.parameters(), 12)
+        scaler.step(optimizer)
+        scaler.update()
+    free, total = torch.cuda.mem_get_info()
+    return torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved(), total - free
+
+
+def predict(plan: Plan, *, patch: tuple[int, ...], loss: Loss, device: str) -> TrainingMemory:
+    """Return what the planner counts, with the optimizer's state only where the measurement has it."""
+    return count_training_memory(
+        plan.build,
+        patch_size=patch,
+        batch_size=plan.batch,
+        input_channels=1,
+        loss=loss,
+        precision="fp16" if device == "cuda" else "fp32",
+        optimizer_state_per_parameter=1 if device == "cuda" else 0,
+    )
+
+
+def _line(what: str, predicted: float, measured: float) -> str:
+    error = 100 * (predicted - measured) / measured
+    return f"  {what:<34} predicted {predicted / MB:10.2f} MB  measured {measured / MB:10.2f} MB  error {error:+.3f} %"
+
+
+def on_cpu(plan: Plan, loss: Loss) -> list[str]:
+    """Return the lines for one plan on the CPU."""
+    memory = predict(plan, patch=plan.cpu_patch, loss=loss, device="cpu")
+    step = Step(plan, patch=plan.cpu_patch, loss=loss, device="cpu")
+    saved, peak = saved_bytes(step), cpu_peak_bytes(step)
+    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return [
+        f"{plan.name}; here patch {plan.cpu_patch}, batch {plan.batch}, full precision",
+        _line("saved by autograd", memory.activations, saved),
+        _line("peak of all tensors", memory.peak, peak),
+        f"  (for information: peak resident memory of this process so far {rss / MB:.0f} MB)",
+    ]
+
+
+def on_gpu(plan: Plan, loss: Loss) -> list[str]:
+    """Return the lines for one plan on a GPU."""
+    memory = predict(plan, patch=plan.patch, loss=loss, device="cuda")
+    allocated, reserved, driver = cuda_bytes(Step(plan, patch=plan.patch, loss=loss, device="cuda"))
+    gc.collect()
+    torch.cuda.empty_cache()
+    return [
+        f"{plan.name}; patch {plan.patch}, batch {plan.batch}, mixed precision",
+        _line("peak of all tensors", memory.peak, allocated),
+        _line("the same + the planner's allowance", memory.total, driver) + " (by the driver)",
+        f"  (for information: reserved by the allocator {reserved / MB:.0f} MB)",
+    ]
+
+
+def main() -> None:
+    """Print predicted and measured memory of every plan."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    device: str = parser.parse_args().device
+    report: Callable[[Plan, Loss], list[str]] = on_gpu if device == "cuda" else on_cpu
+    name = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    print(f"torch {torch.__version__}, {name}")
+    for plan in PLANS:
+        print("\n".join(report(plan, nnunet_loss(deep_supervision_outputs=plan.outputs))))
+
+
+if __name__ == "__main__":
+    main()
