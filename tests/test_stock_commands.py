@@ -142,9 +142,7 @@ def test_stock_trainer_trains_our_plans(workspace: Workspace, configuration: str
 def test_continue_after_a_kill(workspace: Workspace) -> None:
     trainer = "SpineHybridTrainer_6epochs_2iterations"
     fold = workspace.model(trainer, "nnUNetPlans", "3d_fullres") / "fold_0"
-    process = workspace.start(
-        "nnUNetv2_train", DATASET, "3d_fullres", "0", "-tr", trainer, "-device", "cpu"
-    )
+    process = workspace.start("nnUNetv2_train", DATASET, "3d_fullres", "0", "-tr", trainer, "-device", "cpu")
     assert wait_for(lambda: any(fold.glob("checkpoint_*.pth")), process)
     kill(process)
     assert not (fold / "checkpoint_final.pth").exists()

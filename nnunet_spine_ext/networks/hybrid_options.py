@@ -99,17 +99,22 @@ class HybridOptions:
     def _wrong_numbers(self) -> list[str]:
         """Return a message for each option that takes numbers and has another value."""
         found = [
-            f"{name} is {value!r}, expected odd and positive"
-            for name, value in (("plane_kernel", self.plane_kernel), ("stem_kernel", self.stem_kernel))
-            if value < 1 or value % 2 == 0
+            f"{name} is {getattr(self, name)!r}, expected odd and positive"
+            for name in ("plane_kernel", "stem_kernel")
+            if not _is_count(getattr(self, name), odd=True)
         ]
-        if not self.thickness or any(n < 1 or n % 2 == 0 for n in self.thickness):
+        if not self.thickness or not all(_is_count(n, odd=True) for n in self.thickness):
             found.append(f"thickness is {self.thickness}, expected odd positive numbers of slices")
-        for name in ("link_expand", "bottleneck_expand", "width"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                found.append(f"{name} is {value!r}, expected at least 1")
+        found += [
+            f"{name} is {getattr(self, name)!r}, expected a whole number of at least 1"
+            for name in ("link_expand", "bottleneck_expand", "width")
+            if not (name == "width" and self.width is None) and not _is_count(getattr(self, name))
+        ]
         return found
+
+
+def _is_count(value: object, *, odd: bool = False) -> bool:
+    return isinstance(value, int) and value >= 1 and (not odd or value % 2 == 1)
 
 
 PAPER_OPTIONS = HybridOptions(

@@ -27,6 +27,11 @@ ROWS_AND_PLANS = [
     if len(plan.patch) in NETWORKS[row].dims
 ]
 every_row = pytest.mark.parametrize("row", ROWS)
+# Compiling takes seconds a network: by default one of each set of blocks, all with -m slow.
+SAME_BLOCKS = {"hybrid-no-hanc", "hybrid-no-ux", "hybrid-res"}
+every_set_of_blocks = pytest.mark.parametrize(
+    "row", [pytest.param(row, marks=pytest.mark.slow) if row in SAME_BLOCKS else row for row in ROWS]
+)
 
 
 def tiny(
@@ -128,8 +133,9 @@ def test_constant_images_give_finite_logits_and_gradients(row: str, value: float
 @every_row
 @pytest.mark.parametrize("scale", [1.0, 1e4])
 def test_bfloat16_gives_finite_logits_and_gradients(row: str, scale: float) -> None:
-    network = tiny(row).bfloat16()
-    logits = network((scale * SMALL.image()).bfloat16())
+    # 12 slices: for a kernel of 7 on 4 or 5, torch's own bfloat16 weight gradient on CPUs reads memory never written.
+    network = tiny(row, PLANS["12 slices"]).bfloat16()
+    logits = network((scale * PLANS["12 slices"].image()).bfloat16())
     loss_of(logits).backward()
     assert logits.dtype == torch.bfloat16
     assert torch.isfinite(logits).all()
@@ -153,7 +159,7 @@ def test_survives_pickling(row: str) -> None:
     assert torch.equal(pickle.loads(pickle.dumps(network))(image), network(image))
 
 
-@every_row
+@every_set_of_blocks
 def test_compiles_into_one_graph_with_equal_gradients(row: str) -> None:
     torch._dynamo.reset()
     network = tiny(row, deep_supervision=True)
@@ -168,7 +174,7 @@ def test_compiles_into_one_graph_with_equal_gradients(row: str) -> None:
         torch.testing.assert_close(one, other)
 
 
-@every_row
+@every_set_of_blocks
 def test_exports_for_prediction(row: str) -> None:
     network = tiny(row).eval()
     image = SMALL.image()

@@ -40,6 +40,7 @@ def test_misspelt_option_is_named_with_the_right_ones() -> None:
         ({"thickness": [3, 4]}, "thickness"),
         ({"link_expand": 0}, "link_expand is 0"),
         ({"width": 0}, "width is 0"),
+        ({"width": "64"}, "width is '64'"),
         ({"ux_second_conv": "3d"}, "ux_second_conv='3d' has an effect only"),
     ],
 )

@@ -9,7 +9,7 @@ from torch import nn
 
 from nnunet_spine_ext.networks.blocks.residual import ResBlock
 from nnunet_spine_ext.networks.blocks.upsample import UpBlock
-from tests.networks.tiny import FLAT, THICK, gradients, layers, randomise
+from tests.networks.tiny import FLAT, THICK, gradients, kept_bytes, layers, randomise
 
 
 def units(path: nn.Module) -> list[nn.Module]:
@@ -64,3 +64,13 @@ def test_shortcut_convolution_exists_only_where_the_width_changes() -> None:
     assert not list(ResBlock(4, 4, layers=layers(THICK)).shortcut.parameters())
     assert not list(ResBlock(4, 4, layers=layers(THICK), stride=(1, 2, 2)).shortcut.parameters())
     assert len(list(ResBlock(4, 6, layers=layers(FLAT)).shortcut.parameters())) == 2
+
+
+def test_recomputed_shortcut_keeps_neither_its_map_nor_the_indices_of_pooling() -> None:
+    x = torch.randn(1, 8, 6, 32, 32, requires_grad=True)
+    kept, recomputed = (
+        kept_bytes(ResBlock(8, 16, layers=layers(THICK), stride=(1, 2, 2), recompute=recompute), x)
+        for recompute in (False, True)
+    )
+    # Twice the channels at the input's resolution, and a quarter of that in 8-byte indices.
+    assert kept - recomputed == 2 * 4 * x.numel() + 2 * 8 * x.numel() // 4
