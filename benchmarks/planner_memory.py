@@ -236,6 +236,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     device: str = parser.parse_args().device
+    torch.set_num_threads(1)  # with more, CPU convolutions allocate a buffer for each, which no GPU has
     report: Callable[[Plan, Loss], list[str]] = on_gpu if device == "cuda" else on_cpu
     name = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     print(f"torch {torch.__version__}, {name}")
