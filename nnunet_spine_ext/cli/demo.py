@@ -262,6 +262,7 @@ def _closing_words(folder: Path, *, minutes: float) -> str:
         f"  metrics      {folder / 'metrics_SpineHybrid.csv'} and its sibling\n"
         f"  trained      {folder / 'nnUNet_results'}\n"
         f"  logs         {folder / 'logs'}\n"
-        "A phantom is no patient, and these 160 steps are less than a thousandth of nnU-Net's own 250 000: the numbers\n"
-        "show that the path works, not which network is better. (A network may still call everything background.)"
+        "A phantom is no patient, and these 160 steps are less than a thousandth of nnU-Net's own 250 000: the\n"
+        "numbers show that the path works, not which network is better. (So early, a network may still call\n"
+        "everything background.)"
     )
