@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -189,6 +190,16 @@ class SpineTrainer(nnUNetTrainer):
         if not all(np.isfinite(output["loss"]) for output in val_outputs):
             self.print_to_log_file("WARNING: a validation loss of this epoch is not finite.")
         super().on_validation_epoch_end(val_outputs)
+
+    def save_checkpoint(self, filename: str) -> None:
+        """Save as nnU-Net does, but whole or not at all: a kill while it writes must not cost the last checkpoint."""
+        partial = Path(f"{filename}.partial")
+        try:
+            super().save_checkpoint(str(partial))
+            if partial.exists():  # not on other ranks, and not with checkpoints switched off
+                partial.replace(filename)
+        finally:
+            partial.unlink(missing_ok=True)
 
     def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
         """Load as nnU-Net does; tell if another release wrote the checkpoint."""

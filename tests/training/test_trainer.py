@@ -297,6 +297,26 @@ def test_a_checkpoint_names_the_package_and_its_release(make_trainer: MakeTraine
     assert checkpoint["init_args"]["configuration"] == "3d_fullres"
 
 
+def test_a_save_that_is_cut_off_keeps_the_last_checkpoint(
+    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make_trainer("SpineBaselineTrainer_2epochs")
+    trainer.initialize()
+    saved(trainer)
+    path = Path(trainer.output_folder) / "checkpoint_test.pth"
+    before = path.read_bytes()
+
+    def cut_off(_: object, file: str) -> None:
+        Path(file).write_bytes(b"half a checkpoint")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(torch, "save", cut_off)
+    with pytest.raises(OSError, match="No space"):
+        trainer.save_checkpoint(str(path))
+    assert path.read_bytes() == before
+    assert list(path.parent.glob("*.partial")) == []
+
+
 def test_the_stock_trainer_loads_our_checkpoint(make_trainer: MakeTrainer) -> None:
     ours = make_trainer()
     ours.initialize()
