@@ -87,7 +87,9 @@ def make_workspace(root: Path) -> Workspace:
     for name in ("raw", "preprocessed", "results"):
         (root / f"nnUNet_{name}").mkdir(parents=True)
     workspace.run("nnunet_spine", "phantom", "phantom", "--cases", "6", "--size", "64", "--slices", "8")
-    workspace.run("nnunet_spine", "convert", "mrspineseg", "phantom", "-d", DATASET)
+    # Every structure of this scheme occurs in fold 0's validation case: nnUNetv2_find_best_configuration cannot average
+    # over one that occurs in none.
+    workspace.run("nnunet_spine", "convert", "mrspineseg", "phantom", "-d", DATASET, "--labels", "paper004")
     configurations = ("-c", "2d", "3d_fullres", "-np", "2", "-npfp", "2")
     workspace.run("nnUNetv2_plan_and_preprocess", "-d", DATASET, "--verify_dataset_integrity", *configurations)
     workspace.run("nnUNetv2_plan_experiment", "-d", DATASET, "-pl", "nnUNetPlannerResEncM")
