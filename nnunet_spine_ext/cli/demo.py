@@ -18,10 +18,10 @@ from nnunet_spine_ext.errors import SetupError
 
 DATASET_ID = 501
 CONFIGURATION = "3d_fullres"
-BUDGET = "_8epochs_20iterations"
+BUDGET = "_10epochs_20iterations"
 CASES = 10
 TEST_CASES = 2
-SIZE = 80
+SIZE = 96
 SLICES = 8
 
 # Both models: the same base class, schedule, patches and number of steps; only the network differs. nnU-Net itself has
@@ -262,7 +262,7 @@ def _closing_words(folder: Path, *, minutes: float) -> str:
         f"  metrics      {folder / 'metrics_SpineHybrid.csv'} and its sibling\n"
         f"  trained      {folder / 'nnUNet_results'}\n"
         f"  logs         {folder / 'logs'}\n"
-        "A phantom is no patient, and these 160 steps are less than a thousandth of nnU-Net's own 250 000: the\n"
+        "A phantom is no patient, and these 200 steps are less than a thousandth of nnU-Net's own 250 000: the\n"
         "numbers show that the path works, not which network is better. (So early, a network may still call\n"
         "everything background.)"
     )
