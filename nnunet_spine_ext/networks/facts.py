@@ -54,7 +54,9 @@ def network_facts(
     """
 
     def make() -> nn.Module:
-        return build(row.name, architecture, input_channels=input_channels, num_classes=num_classes)
+        return build(
+            row.name, architecture, input_channels=input_channels, num_classes=num_classes, patch_size=patch_size
+        )
 
     with torch.device("meta"):
         network = make().eval()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args, get_type_hints
+from dataclasses import dataclass
+from typing import Literal
 
-from nnunet_spine_ext.networks.plan_shape import NetworkPlanError
+from nnunet_spine_ext.networks.options import NetworkOptions, is_count
 
 
 @dataclass(frozen=True, kw_only=True)
-class HybridOptions:
+class HybridOptions(NetworkOptions):
     """What SpineHybrid is made of. The four networks that paper 000 compares are `plane_block` x `link_block`.
 
     Raises:
@@ -61,60 +60,30 @@ class HybridOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "thickness", tuple(self.thickness))
-        found = [*self._wrong_words(), *self._wrong_numbers()]
+        super().__post_init__()
+
+    def wrong_values(self) -> list[str]:
+        """Return a message for each number, and each pair of options, that is not allowed."""
+        found = self._wrong_numbers()
         if self.ux_second_conv == "3d" and (self.plane_block, self.ux_variant) != ("ux", "dense"):
             found.append("ux_second_conv='3d' has an effect only with plane_block='ux' and ux_variant='dense'")
-        if found:
-            raise NetworkPlanError("HybridOptions: " + "; ".join(found) + ".")
-
-    @classmethod
-    def of(cls, options: HybridOptions | Mapping[str, Any] | None) -> HybridOptions:
-        """Return options given as such, as a mapping with the same names (from a plans file), or not at all.
-
-        Raises:
-            NetworkPlanError: a name that is no option, or a value that is not allowed.
-        """
-        if isinstance(options, HybridOptions):
-            return options
-        given = dict(options or {})
-        names = [f.name for f in fields(cls)]
-        unknown = sorted(set(given) - set(names))
-        if unknown:
-            raise NetworkPlanError(f"HybridOptions: no option {', '.join(unknown)}; there are {', '.join(names)}.")
-        return cls(**given)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return what differs from the defaults, in a form that a plans file can hold and `of` reads back."""
-        changed = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}
-
-    def _wrong_words(self) -> list[str]:
-        """Return a message for each option that takes words and has another value."""
-        return [
-            f"{name} is {getattr(self, name)!r}, expected one of {', '.join(map(repr, get_args(hint)))}"
-            for name, hint in get_type_hints(type(self)).items()
-            if getattr(hint, "__origin__", None) is Literal and getattr(self, name) not in get_args(hint)
-        ]
+        return found
 
     def _wrong_numbers(self) -> list[str]:
         """Return a message for each option that takes numbers and has another value."""
         found = [
             f"{name} is {getattr(self, name)!r}, expected odd and positive"
             for name in ("plane_kernel", "stem_kernel")
-            if not _is_count(getattr(self, name), odd=True)
+            if not is_count(getattr(self, name), odd=True)
         ]
-        if not self.thickness or not all(_is_count(n, odd=True) for n in self.thickness):
+        if not self.thickness or not all(is_count(n, odd=True) for n in self.thickness):
             found.append(f"thickness is {self.thickness}, expected odd positive numbers of slices")
         found += [
             f"{name} is {getattr(self, name)!r}, expected a whole number of at least 1"
             for name in ("link_expand", "bottleneck_expand", "width")
-            if not (name == "width" and self.width is None) and not _is_count(getattr(self, name))
+            if not (name == "width" and self.width is None) and not is_count(getattr(self, name))
         ]
         return found
-
-
-def _is_count(value: object, *, odd: bool = False) -> bool:
-    return isinstance(value, int) and value >= 1 and (not odd or value % 2 == 1)
 
 
 PAPER_OPTIONS = HybridOptions(

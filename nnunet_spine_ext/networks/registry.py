@@ -1,4 +1,4 @@
-"""The table of networks: a network is one file and one row here.
+"""The table of networks: a network is one file and one row (in `rows/`).
 
 Tests, docs, the `networks` command and the benchmark read this table. Importing it imports no network.
 """
@@ -6,143 +6,36 @@ Tests, docs, the `networks` command and the benchmark read this table. Importing
 from __future__ import annotations
 
 import pydoc
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
 from nnunet_spine_ext.errors import PlanError
-from nnunet_spine_ext.networks.hybrid_options import PAPER_OPTIONS
-from nnunet_spine_ext.networks.plan_shape import plan_dims
+from nnunet_spine_ext.networks.entries import NetworkEntry, ParameterOracle
+from nnunet_spine_ext.networks.plan_shape import NetworkPlanError, plan_dims
 from nnunet_spine_ext.networks.plan_words import plan_words
-
-
-@dataclass(frozen=True, kw_only=True)
-class ParameterOracle:
-    """A network whose size is known from its source; the tests build it and compare."""
-
-    what: str
-    arguments: Mapping[str, object]
-    """Of the row's `preset`."""
-    parameters: int
-    """Of our network."""
-    published: int
-    """Of the source's network. Where it differs, a test derives one from the other, term by term."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkEntry:
-    """One row: everything about a network but its code."""
-
-    name: str
-    family: str
-    """`u-shape`: planned by the words of a U-Net plan, `network` takes them and `options`."""
-    paper: str
-    """Its title."""
-    cite: str
-    """The paper in a word or two, for tables."""
-    summary: str
-    dims: tuple[int, ...]
-    network: str
-    """Dotted path of the class."""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """What makes this row different from the class's defaults, in JSON form."""
-    preset: str | None = None
-    """Dotted path of a function that builds the paper's own network."""
-    oracles: tuple[ParameterOracle, ...] = ()
-    trainers: tuple[str, ...] = ()
-
-
-_PAPER_000 = "Automatic spine segmentation based on an UNet combining 2D and 3D modules (SCUT, 2023)"
-_CITE_000 = "SCUT 2023"
-_HYBRID = "nnunet_spine_ext.networks.hybrid.SpineHybrid"
-_PAPER_HYBRID = "nnunet_spine_ext.networks.hybrid.paper_hybrid"
-
-
-def _arm(what: str, blocks: Mapping[str, str], *, width: int, parameters: int, published: int) -> ParameterOracle:
-    arguments = {**blocks, "width": width}
-    return ParameterOracle(
-        what=f"paper 000, {what}, width {width}", arguments=arguments, parameters=parameters, published=published
-    )
-
-
-_UX_HANC = {"plane_block": "ux", "link_block": "hanc"}
-_UX_RES = {"plane_block": "ux", "link_block": "res"}
-_RES_HANC = {"plane_block": "res", "link_block": "hanc"}
-_RES_RES = {"plane_block": "res", "link_block": "res"}
-
-_ROWS = (
-    NetworkEntry(
-        name="hybrid",
-        family="u-shape",
-        paper=_PAPER_000,
-        cite=_CITE_000,
-        summary="large kernels in the plane, HANC links across slices",
-        dims=(2, 3),
-        network=_HYBRID,
-        options=_UX_HANC,
-        trainers=("SpineHybridTrainer",),
-    ),
-    NetworkEntry(
-        name="hybrid-no-hanc",
-        family="u-shape",
-        paper=_PAPER_000,
-        cite=_CITE_000,
-        summary="ablation: residual blocks in the links",
-        dims=(2, 3),
-        network=_HYBRID,
-        options=_UX_RES,
-        preset=_PAPER_HYBRID,
-        oracles=(_arm("w/o HANC", _UX_RES, width=64, parameters=137_446_666, published=381_344_668),),
-        trainers=("SpineHybridNoHANCTrainer",),
-    ),
-    NetworkEntry(
-        name="hybrid-no-ux",
-        family="u-shape",
-        paper=_PAPER_000,
-        cite=_CITE_000,
-        summary="ablation: residual blocks in the plane",
-        dims=(2, 3),
-        network=_HYBRID,
-        options=_RES_HANC,
-        preset=_PAPER_HYBRID,
-        oracles=(_arm("w/o UX", _RES_HANC, width=64, parameters=722_140_618, published=933_216_348),),
-        trainers=("SpineHybridNoUXTrainer",),
-    ),
-    NetworkEntry(
-        name="hybrid-res",
-        family="u-shape",
-        paper=_PAPER_000,
-        cite=_CITE_000,
-        summary="ablation: residual blocks only",
-        dims=(2, 3),
-        network=_HYBRID,
-        options=_RES_RES,
-        preset=_PAPER_HYBRID,
-        oracles=(_arm("only ResBlock", _RES_RES, width=64, parameters=115_156_746, published=301_695_068),),
-        trainers=("SpineHybridResTrainer",),
-    ),
-    NetworkEntry(
-        name="hybrid-paper",
-        family="u-shape",
-        paper=_PAPER_000,
-        cite=_CITE_000,
-        summary="the paper's own dense network at its widths, defects mended",
-        dims=(3,),
-        network=_HYBRID,
-        options=PAPER_OPTIONS.as_json(),
-        preset=_PAPER_HYBRID,
-        oracles=(
-            _arm("full", _UX_HANC, width=64, parameters=744_430_538, published=1_012_865_948),
-            _arm("full", _UX_HANC, width=32, parameters=186_132_970, published=312_212_956),
-        ),
-        trainers=("SpineHybridPaperTrainer",),
-    ),
+from nnunet_spine_ext.networks.rows import (
+    paper000,
+    paper000_hybrid,
+    paper001,
+    paper002,
+    paper003,
+    paper003_slices,
+    paper004,
 )
+from nnunet_spine_ext.networks.slice_network import AuxTerm
+from nnunet_spine_ext.networks.slices import SliceOptions, SliceWise, plane_words, slicing_axis
 
-NETWORKS: dict[str, NetworkEntry] = {row.name: row for row in _ROWS}
+__all__ = ["NETWORKS", "NetworkEntry", "ParameterOracle", "auxiliary_terms", "build", "build_preset", "entry"]
+
+_PAPERS = (paper000_hybrid, paper000, paper001, paper002, paper003, paper003_slices, paper004)
+
+NETWORKS: dict[str, NetworkEntry] = {row.name: row for paper in _PAPERS for row in paper.ROWS}
 """Name → row, in the order in which they are shown."""
+
+SLICES_KEY = "slices"
+"""Where the options of a row keep those of `SliceWise`."""
 
 
 def entry(name: str) -> NetworkEntry:
@@ -163,6 +56,7 @@ def build(
     input_channels: int,
     num_classes: int,
     deep_supervision: bool = False,
+    patch_size: Sequence[int] | None = None,
 ) -> nn.Module:
     """Build a network for any U-Net plan; its weights are torch's defaults (apply `network.initialize` for nnU-Net's).
 
@@ -173,24 +67,52 @@ def build(
         input_channels: channels of the image.
         num_classes: logits for each voxel.
         deep_supervision: whether the network returns all its resolutions.
+        patch_size: of the plan, in voxels. Needed by networks that work slice by slice; a 3D patch on a 2D plan
+            (nnU-Net's words of `2d` with slices, the configuration `25d`) is taken slice by slice by every network.
 
     Raises:
         PlanError: no such row, or words that do not fit together.
     """
     row = entry(name)
     words = plan_words(architecture)
-    dims = plan_dims(words["conv_op"])
+    options = {**row.options, **(architecture.get("options") or {})}
+    slices = SliceOptions.of(options.pop(SLICES_KEY, None))
+    axis = slice_axis(row, words, patch_size)
+    dims = 2 if axis is not None else plan_dims(words["conv_op"])
     if dims not in row.dims:
         raise PlanError(f"The network {name!r} takes no {dims}D plan.")
-    options = {**row.options, **(architecture.get("options") or {})}
-    network: nn.Module = _located(row.network)(
-        input_channels=input_channels,
-        num_classes=num_classes,
-        deep_supervision=deep_supervision,
-        options=options,
-        **words,
-    )
-    return network
+    adapter = SliceWise.around(slices, axis=axis) if axis is not None or slices.coordinates else None
+    arguments: dict[str, Any] = {
+        "input_channels": adapter.channels(input_channels) if adapter else input_channels,
+        "num_classes": num_classes,
+        "options": options,
+    }
+    if row.family == "u-shape":
+        arguments |= {"deep_supervision": deep_supervision, **(plane_words(words, axis) if axis is not None else words)}
+    else:
+        arguments["patch_size"] = _slice_size(row, patch_size, axis)
+    network: nn.Module = _located(row.network)(**arguments)
+    return adapter.wrap(network) if adapter else network
+
+
+def slice_axis(row: NetworkEntry, words: Mapping[str, Any], patch_size: Sequence[int] | None) -> int | None:
+    """Return the axis along which a network takes a patch slice by slice, in the plan's order; None where it does not.
+
+    That is a 3D patch for a network of two dimensions, or on the words of a 2D plan.
+    """
+    planned = plan_dims(words["conv_op"])
+    dims = planned if patch_size is None else len(patch_size)
+    if dims == 2 or (planned == 3 and 3 in row.dims):
+        return None
+    return slicing_axis(words) if planned == 3 else 0
+
+
+def auxiliary_terms(name: str, options: Mapping[str, Any]) -> tuple[AuxTerm, ...]:
+    """Return what a network of family `slice` is also trained on besides its main output; options over the row's."""
+    row = entry(name)
+    merged = {key: value for key, value in {**row.options, **options}.items() if key != SLICES_KEY}
+    terms: tuple[AuxTerm, ...] = _located(row.network).auxiliary(merged)
+    return terms
 
 
 def build_preset(name: str, arguments: Mapping[str, object]) -> nn.Module:
@@ -204,6 +126,12 @@ def build_preset(name: str, arguments: Mapping[str, object]) -> nn.Module:
         raise PlanError(f"The network {name!r} has no form of its paper's own.")
     network: nn.Module = _located(row.preset)(**arguments)
     return network
+
+
+def _slice_size(row: NetworkEntry, patch_size: Sequence[int] | None, axis: int | None) -> tuple[int, ...]:
+    if patch_size is None:
+        raise NetworkPlanError(f"The network {row.name!r} is built for a patch size; give patch_size.")
+    return tuple(int(n) for i, n in enumerate(patch_size) if i != axis)
 
 
 def _located(path: str) -> Any:  # noqa: ANN401 (a class or a function; its arguments are the caller's contract)

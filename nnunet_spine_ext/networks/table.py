@@ -44,12 +44,12 @@ def planned_input(
 def registry_facts(
     planned: PlannedInput, *, name: str | None = None, memory: MemoryCount | None = None
 ) -> list[NetworkFacts]:
-    """Return the facts of one network, or of all that take the plan's dimensions.
+    """Return the facts of one network, or of all that take the plan's dimensions (2D ones take 3D slice by slice).
 
     Raises:
         PlanError: no such network, or the plan does not fit it.
     """
-    rows = [entry(name)] if name else [r for r in NETWORKS.values() if len(planned.patch_size) in r.dims]
+    rows = [entry(name)] if name else [r for r in NETWORKS.values() if len(planned.patch_size) >= min(r.dims)]
     return [
         network_facts(
             row,

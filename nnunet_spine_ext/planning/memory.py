@@ -155,7 +155,7 @@ class _Step:
         with training_autocast(precision), SavedTensors() as saved:
             outputs = network(image)
             peak_before_targets = live.peak
-            targets = _targets(outputs, channels=target_channels)
+            targets = _targets(outputs, channels=target_channels, form=getattr(loss, "target_form", "each"))
             self.target_bytes = sum(t.untyped_storage().nbytes() for t in _tensors(targets))
             # In a training the targets are there from the start.
             live.peak = max(live.peak, peak_before_targets + self.target_bytes)
@@ -178,11 +178,16 @@ def _tensors(outputs: Any) -> list[torch.Tensor]:  # noqa: ANN401  (a tensor or 
     return [outputs] if isinstance(outputs, torch.Tensor) else list(outputs)
 
 
-def _targets(outputs: Any, *, channels: int | None) -> Any:  # noqa: ANN401
-    """Return a target for each output, in the same arrangement, as nnU-Net's loaders make them."""
+def _targets(outputs: Any, *, channels: int | None, form: str) -> Any:  # noqa: ANN401
+    """Return what nnU-Net's loaders make for these outputs.
+
+    `form`: "each", a target for each output in the same arrangement; "tensor", one for all; "list of one", that in a
+    list. A loss of ours says which it takes (`target_form`); nnU-Net's take "each".
+    """
     count, dtype = (1, torch.int16) if channels is None else (channels, torch.bool)
-    made = [o.new_empty((o.shape[0], count, *o.shape[2:]), dtype=dtype) for o in _tensors(outputs)]
-    return made[0] if isinstance(outputs, torch.Tensor) else made
+    wanted = _tensors(outputs) if form == "each" else _tensors(outputs)[:1]
+    made = [o.new_empty((o.shape[0], count, *o.shape[2:]), dtype=dtype) for o in wanted]
+    return made[0] if isinstance(outputs, torch.Tensor) or form == "tensor" else made
 
 
 def _sum(outputs: Any) -> torch.Tensor:  # noqa: ANN401

@@ -45,12 +45,18 @@ def plans_name_of(trainer: type[nnUNetTrainer]) -> str:
 
 
 def network_class_of(trainer: type[nnUNetTrainer]) -> type[Any] | None:
-    """Return the class of the trainer's registry network; `None` when it trains the network that the plan names."""
+    """Return the class of the trainer's registry network, if a plans file can name it.
+
+    `None` when the trainer trains the network that the plan names, and when its network is not built from the words of
+    a plan: then the plan names nnU-Net's own, whose words it has, and the trainer alone knows the network.
+    """
     network_name = getattr(trainer, "network_name", None)
     if network_name is None:
         return None
     from nnunet_spine_ext.networks.registry import NETWORKS
 
+    if not is_planned(network_name):
+        return None
     module, _, name = NETWORKS[network_name].network.rpartition(".")
     network: type[Any] = getattr(import_module(module), name)
     return network
@@ -63,4 +69,12 @@ def network_options_of(trainer: type[nnUNetTrainer]) -> dict[str, Any]:
         return {}
     from nnunet_spine_ext.networks.registry import NETWORKS
 
-    return {**NETWORKS[network_name].options, **trainer.network_options}
+    return {**NETWORKS[network_name].options, **trainer.network_options} if is_planned(network_name) else {}
+
+
+def is_planned(network_name: str) -> bool:
+    """Return whether a plans file can name a network of the registry: it takes the words of a plan, in 3D as well."""
+    from nnunet_spine_ext.networks.registry import NETWORKS
+
+    row = NETWORKS[network_name]
+    return row.family == "u-shape" and 3 in row.dims

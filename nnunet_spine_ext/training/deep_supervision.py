@@ -30,6 +30,18 @@ def deep_supervision_weights(outputs: int, *, keep_lowest: bool) -> tuple[float,
     return tuple(w / sum(weights) for w in weights)
 
 
+def slice_wise_scales(scales: Sequence[Sequence[float]], *, axis: int, dims: int) -> list[list[float]]:
+    """Return the scales of a plan's stages for a network that works slice by slice: 1 along the slices.
+
+    Args:
+        scales: highest resolution first; of two axes (a 2D plan with a patch of several slices) or three.
+        axis: of the slices.
+        dims: axes of the patch.
+    """
+    planes = [[s for i, s in enumerate(scale) if len(scale) < dims or i != axis] for scale in scales]
+    return [[*plane[:axis], 1.0, *plane[axis:]] for plane in planes]
+
+
 class DeepSupervisionLoss(DeepSupervisionWrapper):
     """nnU-Net's wrapper, except that surplus outputs are an error (`zip` would silently not train them)."""
 

@@ -41,6 +41,7 @@ def build_network(
     input_channels: int,
     num_classes: int,
     deep_supervision: bool,
+    patch_size: Sequence[int],
 ) -> nn.Module:
     """Build the registry's network `name` for a resolved plan and initialise it as nnU-Net initialises its own.
 
@@ -51,7 +52,12 @@ def build_network(
     if options:
         wanted[OPTIONS_KEY] = dict(options)
     network = registry.build(
-        name, wanted, input_channels=input_channels, num_classes=num_classes, deep_supervision=deep_supervision
+        name,
+        wanted,
+        input_channels=input_channels,
+        num_classes=num_classes,
+        deep_supervision=deep_supervision,
+        patch_size=patch_size,
     )
     initialise = getattr(network, "initialize", None)
     if initialise is not None:

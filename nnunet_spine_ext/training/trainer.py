@@ -23,7 +23,12 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
-from nnunet_spine_ext.training.deep_supervision import DeepSupervisionLoss, deep_supervision_weights
+from nnunet_spine_ext.networks.registry import entry, slice_axis
+from nnunet_spine_ext.training.deep_supervision import (
+    DeepSupervisionLoss,
+    deep_supervision_weights,
+    slice_wise_scales,
+)
 from nnunet_spine_ext.training.guards import stop_for_loss
 from nnunet_spine_ext.training.memory_check import check_memory
 from nnunet_spine_ext.training.mirroring import choose_mirroring
@@ -112,6 +117,7 @@ class SpineTrainer(nnUNetTrainer):
             input_channels=num_input_channels,
             num_classes=num_output_channels,
             deep_supervision=enable_deep_supervision,
+            patch_size=configuration_manager.patch_size,
         )
 
     @classmethod
@@ -136,9 +142,19 @@ class SpineTrainer(nnUNetTrainer):
         loss = self.build_loss()
         if not self.enable_deep_supervision:
             return loss
-        outputs = len(self._get_deep_supervision_scales())
+        outputs = len(self._get_deep_supervision_scales() or ())
         keep_lowest = self.is_ddp and not self._do_i_compile()
         return DeepSupervisionLoss(loss, deep_supervision_weights(outputs, keep_lowest=keep_lowest))
+
+    def _get_deep_supervision_scales(self) -> list[list[float]] | None:
+        """Return nnU-Net's scales, but 1 along the slices where the network works slice by slice."""
+        scales: list[list[float]] | None = super()._get_deep_supervision_scales()
+        if scales is None or self.network_name is None:
+            return scales
+        configuration = self.configuration_manager
+        words = self.architecture_words(configuration)
+        axis = slice_axis(entry(self.network_name), words, configuration.patch_size)
+        return scales if axis is None else slice_wise_scales(scales, axis=axis, dims=len(configuration.patch_size))
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
         """Switch the outputs of the network; never on in a recipe without deep supervision."""
