@@ -19,17 +19,22 @@ from nnunet_spine_ext.networks.rows import (
     paper000,
     paper000_hybrid,
     paper001,
-    paper002,
     paper003,
+    paper003_attention,
     paper003_slices,
     paper004,
+    paper004_slices,
+    unets,
 )
 from nnunet_spine_ext.networks.slice_network import AuxTerm
 from nnunet_spine_ext.networks.slices import SliceOptions, SliceWise, plane_words, slicing_axis
 
 __all__ = ["NETWORKS", "NetworkEntry", "ParameterOracle", "auxiliary_terms", "build", "build_preset", "entry"]
 
-_PAPERS = (paper000_hybrid, paper000, paper001, paper002, paper003, paper003_slices, paper004)
+_PAPERS = (
+    paper000_hybrid, paper000, paper001, unets, paper003, paper003_slices, paper003_attention, paper004,
+    paper004_slices,
+)  # fmt: skip
 
 NETWORKS: dict[str, NetworkEntry] = {row.name: row for paper in _PAPERS for row in paper.ROWS}
 """Name → row, in the order in which they are shown."""

@@ -15,12 +15,7 @@ class SliceTrainer(SpineTrainer):
 
     recipe = Recipe(deep_supervision=False)
 
-    def main_loss(self) -> nn.Module:
-        """Return the loss of one output against one target: nnU-Net's own. Hook."""
-        return super().build_loss()
-
-    def build_loss(self) -> nn.Module:
-        """Return the main loss, extended by the network's further outputs where it has any."""
+    def _build_loss(self) -> nn.Module:
         assert self.network_name is not None, "a SliceTrainer names a network of the registry"
-        loss, terms = self.main_loss(), auxiliary_terms(self.network_name, self.network_options)
+        loss, terms = self.build_loss(), auxiliary_terms(self.network_name, self.network_options)
         return AuxLoss(loss, terms) if terms else loss

@@ -1,4 +1,4 @@
-"""Paper 003: its 2D networks on pretrained-style encoders."""
+"""Paper 003: its 2D networks with context heads on published encoders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Paper 002 (the CT U-Nets)."""
+"""The networks of papers 001 to 004 that are variants of one U-Net (`networks/unet.py`)."""
 
 from __future__ import annotations
 

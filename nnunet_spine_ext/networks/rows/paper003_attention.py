@@ -1,0 +1,7 @@
+"""Paper 003: its 2D networks with attention heads on published encoders."""
+
+from __future__ import annotations
+
+from nnunet_spine_ext.networks.entries import NetworkEntry
+
+ROWS: tuple[NetworkEntry, ...] = ()
