@@ -1,0 +1,111 @@
+"""The trainers of paper 003's plan-shaped networks. Their recipe: tests/training/test_paper003.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from torch import nn
+
+from nnunet_spine_ext.networks.registry import NETWORKS
+from nnunet_spine_ext.training.label_losses import DiceLoss
+from nnunet_spine_ext.training.paper003 import Paper003Recipe
+from tests.training.tiny import MakeTrainer, log_of, make_plans
+
+NAMES = {
+    "SpineUNet003Trainer": "unet-003",
+    "SpineAttentionUNetTrainer": "attention-unet",
+    "SpineResUNetPPTrainer": "resunetpp",
+    "SpineMiniSegTrainer": "miniseg",
+}
+PAPER = {name.replace("Trainer", "PaperTrainer"): network for name, network in NAMES.items()}
+FindTrainer = Callable[[str], Any]
+
+
+def build_without_data(trainer: Any, *, configuration: str = "2d", classes: int = 20) -> nn.Module:
+    manager = PlansManager(make_plans())
+    with torch.device("meta"):
+        network: nn.Module = trainer.build_network_architecture(
+            manager, manager.get_configuration(configuration), 1, classes, trainer.recipe.deep_supervision is None
+        )
+    return network
+
+
+@pytest.mark.parametrize(("name", "network"), [*NAMES.items(), *PAPER.items()])
+def test_trainer_and_registry_name_each_other(find_trainer: FindTrainer, name: str, network: str) -> None:
+    trainer = find_trainer(name)
+    assert trainer.network_name == network
+    assert name in NETWORKS[network].trainers
+    assert issubclass(trainer, Paper003Recipe) == (name in PAPER)
+    if name in NAMES:
+        assert dict(trainer.network_options) == dict(NETWORKS[network].options)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("SpineUNet003PaperTrainer", 13_395_412),
+        ("SpineAttentionUNetPaperTrainer", 34_878_656),
+        ("SpineResUNetPPPaperTrainer", 14_482_039),
+        ("SpineMiniSegPaperTrainer", 82_668),
+    ],
+)
+@pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
+def test_paper_trainers_have_the_papers_sizes_on_any_plan(
+    find_trainer: FindTrainer, name: str, parameters: int, configuration: str
+) -> None:
+    network = build_without_data(find_trainer(name), configuration=configuration)
+    assert sum(p.numel() for p in network.parameters()) == parameters
+
+
+@pytest.mark.parametrize("name", ["SpineResUNetPPTrainer", "SpineMiniSegTrainer"])
+@pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
+def test_networks_with_dilations_know_the_patch(find_trainer: FindTrainer, name: str, configuration: str) -> None:
+    network: Any = build_without_data(find_trainer(name), configuration=configuration)
+    assert network.options.patch_size == {"2d": (32, 32), "3d_fullres": (4, 32, 32)}[configuration]
+    assert find_trainer(name).network_options == {}
+
+
+def test_checkpoints_load_in_networks_that_do_not_know_it(find_trainer: FindTrainer) -> None:
+    trainer = find_trainer("SpineMiniSegTrainer")
+    aware = build_without_data(trainer, configuration="3d_fullres")
+    unaware = super(trainer.__mro__[1], trainer)
+    manager = PlansManager(make_plans())
+    with torch.device("meta"):
+        other = unaware.build_network_architecture(manager, manager.get_configuration("3d_fullres"), 1, 20, True)
+    assert other.options.patch_size is None  # type: ignore[union-attr]
+    assert {k: v.shape for k, v in aware.state_dict().items()} == {k: v.shape for k, v in other.state_dict().items()}
+
+
+@pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
+def test_two_steps_of_nnunets_recipe(make_trainer: MakeTrainer, configuration: str) -> None:
+    if configuration == "2d":
+        trainer = make_trainer("SpineResUNetPPTrainer", configuration="2d")
+    else:
+        trainer = make_trainer("SpineMiniSegTrainer")
+    trainer.initialize()
+    train, validation = trainer.get_dataloaders()
+    trainer.on_train_epoch_start()
+    assert all(np.isfinite(trainer.train_step(next(train))["loss"]) for _ in range(2))
+    trainer.on_validation_epoch_start()
+    with torch.no_grad():
+        assert np.isfinite(trainer.validation_step(next(validation))["loss"])
+    assert "dilation" in log_of(trainer)
+
+
+@pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
+def test_two_steps_of_the_papers_recipe(make_trainer: MakeTrainer, configuration: str) -> None:
+    trainer = make_trainer("SpineMiniSegPaperTrainer_1epochs_2iterations", configuration=configuration)
+    trainer.initialize()
+    assert isinstance(trainer.loss, DiceLoss)
+    train, validation = trainer.get_dataloaders()
+    trainer.on_train_epoch_start()
+    assert all(0 < float(trainer.train_step(next(train))["loss"]) < 1 for _ in range(2))
+    trainer.on_validation_epoch_start()
+    with torch.no_grad():
+        assert 0 < float(trainer.validation_step(next(validation))["loss"]) < 1
+    assert ("paper 003 trained on single slices" in log_of(trainer)) == (configuration == "3d_fullres")
