@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import nnunet_spine_ext
 from nnunet_spine_ext.data.audit import summary
 from nnunet_spine_ext.data.cases import CaseRules, Reading, SourceCase, Step
-from nnunet_spine_ext.data.files import free_bytes, in_words
+from nnunet_spine_ext.data.files import existing_ancestor, free_bytes, in_words
 from nnunet_spine_ext.data.labels import LabelScheme
+from nnunet_spine_ext.data.n4_options import N4Options
 from nnunet_spine_ext.data.parallel import default_processes
 from nnunet_spine_ext.data.raw import RawDataset, expected_bytes, folds_of, read_cases, write_raw
+from nnunet_spine_ext.data.repairs import STANDARD
 from nnunet_spine_ext.data.staging import check_target
 from nnunet_spine_ext.errors import DataError, Finding, SpineExtError
 from nnunet_spine_ext.paths import nnunet_folder
+
+from .hold_out import held_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +39,10 @@ class Release:
     """What is wrong with folders and names; reported together with what is wrong inside the files."""
     synthetic: bool = False
     """A phantom in the published layout, no patients."""
+    roots: tuple[tuple[str, Path], ...] = ()
+    """Name → folder, where files do not lie below the source; for the log."""
+    derive: Mapping[str, Step] = field(default_factory=dict)
+    """Scheme → step that makes its source ids of the published ones, for schemes that need more than a table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,15 +62,28 @@ class Dataset:
     scheme_names: tuple[str, ...]
     layouts: tuple[str, ...]
     """The folders and files by which `find` recognises it, for people."""
-    cranio_caudal_axis_zyx: int
-    """Array axis that runs along the body, as nnU-Net orders axes."""
+    cranio_caudal_axis_zyx: int | None
+    """Array axis that runs along the body, as nnU-Net orders axes; None if it is not the same in all images."""
     find: Callable[[Path], Release]
     """Recognise the release in a folder; raises DataError if there is none."""
     notes: tuple[str, ...] = ()
     """What is odd about all cases and how it was treated; goes into the log."""
     can_crop: bool = False
+    can_pixel_mm: bool = False
+    """Its images are pictures, which do not say how large a pixel is."""
+    repairs: tuple[str, ...] = STANDARD
+    """Names in the table of repairs (`nnunet_spine_ext.data.repairs`)."""
     image_steps: tuple[Step, ...] = ()
     label_steps: tuple[Step, ...] = ()
+    header_step: Step | None = None
+    """Puts right what is wrong with all headers, image's and label's alike; done only if the user asks for it."""
+    hold_outs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Name → published numbers of a test set that may be held out by that name."""
+
+    @property
+    def can_n4(self) -> bool:
+        """A bias field is a matter of MR coils; CT has none."""
+        return all(channel.casefold() != "ct" for channel in self.channels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,48 +97,91 @@ class Options:
     target_root: Path | None = None
     processes: int | None = None
     dry_run: bool = False
+    n4: bool = False
+    link: bool = False
+    keep_empty: bool = False
+    pixel_mm: float | None = None
+    correct_headers: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.dataset_id <= 999:
             raise SpineExtError(f"A dataset's number is 1..999, got {self.dataset_id}.")
         if self.processes is not None and self.processes < 1:
             raise SpineExtError(f"At least 1 process is needed, got {self.processes}.")
+        if self.pixel_mm is not None and not 0 < self.pixel_mm < 100:
+            raise SpineExtError(f"The edge of a pixel is some mm, got {self.pixel_mm}.")
 
 
 def convert_dataset(dataset: Dataset, source: Path, options: Options) -> Path:
     """Convert the release found in `source`; see `convert`."""
-    if options.crop and not dataset.can_crop:
-        raise SpineExtError(
-            f"--crop is not offered for {dataset.name}: its images have no empty background to cut off."
-        )
+    _require_possible(dataset, options)
+    options = replace(options, hold_out=_numbers(dataset, options.hold_out))
     _require_folder(source)
     release = dataset.find(source)
     scheme = _scheme(dataset, release, source, options.labels)
     root = options.target_root or nnunet_folder("nnUNet_raw")
     target = root / f"Dataset{options.dataset_id:03d}_{release.folder_name}"
     check_target(target)
-    rules = CaseRules(
-        source=source,
-        legal_ids=release.legal_ids,
-        scheme=scheme,
-        cranio_caudal_axis_zyx=dataset.cranio_caudal_axis_zyx,
-        crop=options.crop,
-        image_steps=dataset.image_steps,
-        label_steps=dataset.label_steps,
-    )
+    rules = _rules(dataset, release, scheme, source, options)
     processes = options.processes or default_processes()
-    cases, findings = _held_out(release, source, options.hold_out)
+    cases, findings = held_out(release.cases, source, options.hold_out)
+    findings += _not_linkable(cases, target) if options.link else []
     readings = read_cases(cases, rules, processes=processes, findings=[*release.findings, *findings])
     if options.dry_run:
-        print(_plan(dataset, release, scheme, target, readings))
+        print(_plan(dataset, release, rules, target, readings))
         return target
     raw = RawDataset(
         folder=target,
         rules=rules,
-        description=_description(dataset, release, scheme),
+        description=_description(dataset, release, rules),
         provenance=_provenance(dataset, release, options),
     )
     return write_raw(raw, readings, processes=processes)
+
+
+def _require_possible(dataset: Dataset, options: Options) -> None:
+    if options.crop and not dataset.can_crop:
+        raise SpineExtError(
+            f"--crop is not offered for {dataset.name}: its images have no empty background to cut off."
+        )
+    if options.n4 and not dataset.can_n4:
+        raise SpineExtError(f"--n4 is not offered for {dataset.name}: CT has no bias field.")
+    if options.correct_headers and dataset.header_step is None:
+        raise SpineExtError(f"--correct-headers is not offered for {dataset.name}: its headers are not known as wrong.")
+
+
+def _numbers(dataset: Dataset, chosen: Sequence[str]) -> tuple[str, ...]:
+    """Return the numbers of cases to hold out, with those of a named test set in place of its name."""
+    return tuple(number for name in chosen for number in dataset.hold_outs.get(name, (name,)))
+
+
+def _rules(dataset: Dataset, release: Release, scheme: LabelScheme, source: Path, options: Options) -> CaseRules:
+    header = (dataset.header_step,) if options.correct_headers and dataset.header_step else ()
+    return CaseRules(
+        source=source,
+        roots=release.roots,
+        legal_ids=release.legal_ids,
+        scheme=scheme,
+        cranio_caudal_axis_zyx=dataset.cranio_caudal_axis_zyx,
+        repairs=dataset.repairs,
+        crop=options.crop,
+        n4=N4Options() if options.n4 else None,
+        pixel_mm=options.pixel_mm,
+        keep_empty=options.keep_empty,
+        link=options.link,
+        image_steps=(*header, *dataset.image_steps),
+        label_steps=(*header, *dataset.label_steps),
+        derive=release.derive.get(scheme.name),
+    )
+
+
+def _not_linkable(cases: Sequence[SourceCase], target: Path) -> list[Finding]:
+    """Return a finding if the published files lie on another disk than the target, where no link can lead to."""
+    device = existing_ancestor(target).stat().st_dev
+    if all(case.image.stat().st_dev == device for case in cases):
+        return []
+    finding = "lies on another disk than the published files: --link cannot link them"
+    return [Finding(file=target, finding=finding, remedy="Convert without --link, or choose another folder with -o.")]
 
 
 def _require_folder(source: Path) -> None:
@@ -148,49 +212,9 @@ def _scheme(dataset: Dataset, release: Release, source: Path, name: str | None) 
     raise DataError.of(source, finding, f"Possible here: --labels {possible}.")
 
 
-def _held_out(release: Release, source: Path, numbers: Sequence[str]) -> tuple[tuple[SourceCase, ...], list[Finding]]:
-    """Return the cases with those of `numbers` moved to the test set, and what is wrong with `numbers`."""
-    findings = []
-    chosen: set[str] = set()
-    for number in numbers:
-        matches = [case for case in release.cases if _is_number(case, number)]
-        chosen |= {case.case for case in matches}
-        if not any(case.training for case in matches):
-            found = "is in the test set already" if matches else "does not exist"
-            remedy = f"Training cases: {', '.join(case.number for case in sorted(release.cases) if case.training)}."
-            findings.append(Finding(file=source, finding=f"the case {number} to hold out {found}", remedy=remedy))
-    cases = tuple(
-        replace(case, training=False, subset="hold-out") if case.training and case.case in chosen else case
-        for case in release.cases
-    )
-    return cases, [*findings, *_split_patients(cases), *_nothing_left(cases, source)]
-
-
-def _is_number(case: SourceCase, number: str) -> bool:
-    same = number in (case.number, case.case)
-    return same or (number.isdecimal() and case.number.isdecimal() and int(number) == int(case.number))
-
-
-def _split_patients(cases: Sequence[SourceCase]) -> list[Finding]:
-    """Return a finding for every held-out case whose patient is trained on as well."""
-    trained = {case.patient for case in cases if case.training}
-    finding = "is held out, but other images of the same patient are not"
-    remedy = "Hold out all images of a patient or none."
-    return [
-        Finding(file=case.image, finding=finding, remedy=remedy)
-        for case in cases
-        if case.subset == "hold-out" and case.patient in trained
-    ]
-
-
-def _nothing_left(cases: Sequence[SourceCase], source: Path) -> list[Finding]:
-    if any(case.training for case in cases) or not cases:
-        return []
-    return [Finding(file=source, finding="no case is left to train on", remedy="Hold out fewer cases.")]
-
-
-def _description(dataset: Dataset, release: Release, scheme: LabelScheme) -> dict[str, object]:
+def _description(dataset: Dataset, release: Release, rules: CaseRules) -> dict[str, object]:
     """Return dataset.json, without what depends on the cases."""
+    scheme, axis = rules.scheme, dataset.cranio_caudal_axis_zyx
     return {
         "channel_names": {str(i): name for i, name in enumerate(dataset.channels)},
         "labels": scheme.names,
@@ -205,11 +229,17 @@ def _description(dataset: Dataset, release: Release, scheme: LabelScheme) -> dic
             "source": dataset.name,
             "scheme": scheme.name,
             "ordered_labels": scheme.ordered,
-            "cranio_caudal_axis_zyx": dataset.cranio_caudal_axis_zyx,
+            **({} if axis is None else {"cranio_caudal_axis_zyx": axis}),
+            **({"n4": rules.n4.to_json()} if rules.n4 else {}),
+            **({"headers": _headers(dataset, rules)} if dataset.header_step else {}),
             # Only where it is so: a report warns that a phantom is no patient.
             **({"synthetic": True} if release.synthetic else {}),
         },
     }
+
+
+def _headers(dataset: Dataset, rules: CaseRules) -> str:
+    return "corrected" if dataset.header_step in rules.image_steps else "as published, known to be wrong"
 
 
 def _provenance(dataset: Dataset, release: Release, options: Options) -> dict[str, object]:
@@ -224,20 +254,22 @@ def _provenance(dataset: Dataset, release: Release, options: Options) -> dict[st
     }
 
 
-def _plan(dataset: Dataset, release: Release, scheme: LabelScheme, target: Path, readings: Sequence[Reading]) -> str:
+def _plan(dataset: Dataset, release: Release, rules: CaseRules, target: Path, readings: Sequence[Reading]) -> str:
     """Return what a conversion would do, for people."""
-    counts = summary(readings)
+    counts, kept = summary(readings), sum(reading.image_kept for reading in readings)
     held = ", ".join(f"{name} {n}" for name, n in counts["training_cases_with"].items())
     sizes = ", ".join(str(len(fold["val"])) for fold in folds_of(readings)) or "none (one patient)"
     lines = [
         f"{dataset.title}, release {release.name}",
         f"  would be written to {target}",
         f"  {counts['training']} training and {counts['test']} test cases: {counts['subsets']}",
-        f"  labels {scheme.name!r}; training cases with each structure: {held}",
+        f"  labels {rules.scheme.name!r}; training cases with each structure: {held}",
         f"  validation cases per fold: {sizes}",
+        f"  {kept} images keep their bytes ({'linked' if rules.link else 'copied'}), {len(readings) - kept} do not",
         f"  about {in_words(expected_bytes(readings))}; {in_words(free_bytes(target))} are free there",
     ]
     for reading in readings:
-        lines += [f"  {reading.case.case}: {change.file}: {change.what}" for change in reading.changes]
+        changes = (*reading.case.changes, *reading.changes)
+        lines += [f"  {reading.case.case}: {change.file}: {change.what}" for change in changes]
         lines += [f"  {reading.case.case}: {remark}" for remark in reading.remarks]
     return "\n".join(lines)

@@ -7,18 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_spine_ext.data.cases import SourceCase
+from nnunet_spine_ext.data.cases import Change, SourceCase
 from nnunet_spine_ext.errors import DataError, Finding
 
-_ENDINGS = (".nii", ".nii.gz")
+_NIFTI = (".nii", ".nii.gz")
 
 
-def file_name(stem: str) -> re.Pattern[str]:
-    """Return the pattern of NIfTI files called `stem`, a regular expression whose first group is the number.
-
-    The ending is matched strictly: ITK refuses `.NII.gz`.
-    """
-    return re.compile(rf"(?i:{stem})\.nii(?:\.gz)?")
+def file_name(stem: str, endings: Sequence[str] = _NIFTI) -> re.Pattern[str]:
+    """Return the pattern of files called `stem`, a regular expression whose first group is the number."""
+    return re.compile(rf"(?i:{stem}(?:{'|'.join(re.escape(ending) for ending in endings)}))")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +28,8 @@ class Naming:
     label_example: str
     case_id: Callable[[str], str]
     """Published number → nnU-Net's case id. It must undo differences of spelling (`2`, `02`)."""
+    endings: tuple[str, ...] = _NIFTI
+    """Of images and labels; files with other endings are passed over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,11 +112,11 @@ def _collect_shelf(shelf: Shelf, naming: Naming) -> tuple[list[SourceCase], list
 def _by_case(
     folders: Sequence[Path], pattern: re.Pattern[str], naming: Naming
 ) -> tuple[dict[str, list[Path]], list[Path]]:
-    """Return case id → files of that pattern, and the NIfTI files that do not match it. Hidden files do not count."""
+    """Return case id → files of that pattern, and the images that do not match it. Hidden files do not count."""
     matching: dict[str, list[Path]] = {}
     others = []
     for path in sorted(p for folder in folders for p in folder.iterdir()):
-        if path.name.startswith(".") or not path.name.lower().endswith(_ENDINGS):
+        if path.name.startswith(".") or not path.name.lower().endswith(naming.endings):
             continue
         match = pattern.fullmatch(path.name)
         if match:
@@ -138,7 +137,26 @@ def _case(case: str, image: Path, label: Path | None, shelf: Shelf, naming: Nami
         training=shelf.training,
         image=image,
         label=label,
+        changes=(
+            *_spelling(image, naming.image_example, file="image"),
+            *(_spelling(label, naming.label_example, file="label") if label else ()),
+        ),
     )
+
+
+def _spelling(path: Path, example: str, *, file: str) -> tuple[Change, ...]:
+    """Return a record if a name differs from the published one by the case of its letters alone."""
+    stem, dot, ending = path.name.partition(".")
+    numbers = iter(re.findall(r"\d+", stem))
+    published = re.sub(r"\d+", lambda _: next(numbers, ""), example.partition(".")[0]) + dot + ending.lower()
+    same = published.lower() == path.name.lower()
+    return (renamed(path, published, file=file),) if same and published != path.name else ()
+
+
+def renamed(path: Path, taken_for: str, *, file: str) -> Change:
+    """Return the record of a name whose letters have the wrong case."""
+    why = "names are compared without regard to capitals"
+    return Change(file=file, repair="letter case", what=f"{path.name} taken for {taken_for}", why=why)
 
 
 def _unknown_name(path: Path, naming: Naming, *, labels: bool) -> Finding:

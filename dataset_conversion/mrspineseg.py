@@ -18,6 +18,7 @@ from pathlib import Path
 
 from nnunet_spine_ext.data.labels import MRSPINESEG_STRUCTURES, LabelScheme, identity_scheme
 from nnunet_spine_ext.data.phantom import is_phantom
+from nnunet_spine_ext.errors import DataError
 
 from .frame import Dataset, Release
 from .layout import Naming, Shelf, collect, file_name, folders_in, not_recognised, subfolder
@@ -63,14 +64,20 @@ def find(source: Path) -> Release:
     """Recognise one of the three releases in a folder, or in a folder inside it.
 
     Raises:
-        DataError: none of them is there.
+        DataError: none of them is there, or more than one: they hold the same patients, and are never mixed.
     """
-    for root in (source, *folders_in(source)):
-        for recognise in (_challenge, _sibling, _course):
-            release = recognise(root)
-            if release is not None:
-                return release
-    raise not_recognised(source, TITLE, LAYOUTS)
+    found = [
+        (root, release)
+        for root in (source, *folders_in(source))
+        for recognise in (_challenge, _sibling, _course)
+        if (release := recognise(root)) is not None
+    ]
+    if not found:
+        raise not_recognised(source, TITLE, LAYOUTS)
+    if len(found) > 1:
+        there = ", ".join(f"{release.name} in {root.name}/" for root, release in found)
+        raise DataError.of(source, f"holds {len(found)} releases: {there}", "Name the folder of one of them.")
+    return found[0][1]
 
 
 def _challenge(root: Path) -> Release | None:

@@ -49,6 +49,41 @@ def test_json_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["log.json"]
 
 
+def test_a_whole_file_appears_at_the_end_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    with files.whole_file(path) as partial:
+        assert partial.parent == tmp_path
+        assert partial.name.endswith("table.csv")
+        partial.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    with pytest.raises(ValueError, match="interrupted"), files.whole_file(path) as partial:
+        partial.write_text("half")
+        raise ValueError("interrupted")
+    assert path.read_text() == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_a_whole_file_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"absent/table\.csv: cannot be written: no such file or directory"):
+        files.write_text("new", tmp_path / "absent" / "table.csv")
+
+
+def test_checksum_of_a_folder_is_that_of_its_files_and_their_names(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.dcm").write_bytes(b"one")
+        (tmp_path / name / "2.dcm").write_bytes(b"two")
+    before = files.sha256_of(tmp_path / "a")
+    assert files.sha256_of(tmp_path / "b") == before
+    assert files.size_of(tmp_path / "a") == 6
+    (tmp_path / "b/2.dcm").rename(tmp_path / "b/3.dcm")
+    assert files.sha256_of(tmp_path / "b") != before
+    (tmp_path / "a/2.dcm").write_bytes(b"owt")
+    assert files.sha256_of(tmp_path / "a") != before
+
+
 @pytest.mark.parametrize(
     ("number", "remedy"),
     [

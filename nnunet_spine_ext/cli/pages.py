@@ -16,6 +16,7 @@ PAGES: tuple[str, ...] = (
     "networks",
     "phantom",
     "convert",
+    "n4",
     "plan",
     "train",
     "predict",

@@ -1,35 +1,37 @@
 """Files of a case → voxels as they are to be written, or an error. Both passes of a conversion load through here.
 
-Repaired, with a record: float labels within 1e-3 of an integer, float64 images.
-Refused: what cannot be read whole, NaN, constant images, labels that are no whole numbers, ids that nobody defined.
+What is repaired, and what never is, stands in `repairs`; formats and headers in `stored`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
-from nnunet_spine_ext.data.cases import CaseRules, Change, Step
-from nnunet_spine_ext.data.geometry import Array, Grid, read_image, voxels
-from nnunet_spine_ext.errors import DataError
-
-LABEL_TOLERANCE = 1e-3
-"""How far a stored label value may lie from an integer and still be read as that integer."""
+from nnunet_spine_ext.data.cases import CaseRules, Change, Step, UnrepairableError
+from nnunet_spine_ext.data.geometry import Array, Grid, voxels
+from nnunet_spine_ext.data.repairs import apply_steps, refuse_not_finite, repair_voxels
+from nnunet_spine_ext.data.stored import read_stored
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedImage:
-    """An image as it is to be written, before any crop."""
+    """An image as it is to be written, before any crop and correction."""
 
     image: sitk.Image
     array: Array
     """Its voxels, z y x."""
     dtype: str
     """As it was stored."""
+    flat: bool
+    """The file holds a 2D image; here it is a single slice."""
+    placed: bool
+    """The file says where its voxels lie."""
     changes: tuple[Change, ...]
 
 
@@ -37,45 +39,65 @@ class LoadedImage:
 class LoadedLabel:
     """A label map in the publisher's ids, every one of them legal."""
 
-    ids: Array
+    published: Array
     """Integers, z y x."""
+    ids: Array
+    """The same in the scheme's source ids: other than `published` only where the scheme derives them."""
     grid: Grid
     dtype: str
+    flat: bool
+    placed: bool
     changes: tuple[Change, ...]
 
 
 def load_image(path: Path, rules: CaseRules) -> LoadedImage:
-    """Read an image and apply the dataset's steps.
+    """Read an image, make the repairs and apply the dataset's steps.
 
     Raises:
         DataError: it cannot be read whole, holds NaN, infinity or complex numbers, or is constant.
     """
-    stored = read_image(path)
-    image, changes = _stepped(stored, "image", (*rules.image_steps, _as_float32))
-    array = voxels(image)
-    if array.dtype.kind not in "iuf":
-        raise DataError.of(path, f"holds {array.dtype} voxels", "Only real numbers can be used: convert the image.")
-    _refuse_not_finite(path, array)
-    if array.min() == array.max():
-        raise DataError.of(path, f"is empty: every voxel is {array.min()}", "Get the image again.")
-    return LoadedImage(image=image, array=array, dtype=_dtype(stored), changes=changes)
+    stored = read_stored(path, file="image", repairs=rules.repairs, pixel_mm=rules.pixel_mm)
+    with _about(path):
+        if sitk.GetArrayViewFromImage(stored.image).dtype.kind not in "iuf":
+            raise UnrepairableError(f"holds {stored.dtype} voxels", "Only real numbers can be used: convert the image.")
+        image, repaired = repair_voxels(stored.image, rules.repairs, of="image", file="image")
+        image, stepped = apply_steps(image, _named(rules.image_steps), file="image")
+        array = voxels(image)
+        refuse_not_finite(array)
+        if array.min() == array.max():
+            raise UnrepairableError(f"is empty: every voxel is {array.min()}", "Get the image again.")
+    return LoadedImage(
+        image=image,
+        array=array,
+        dtype=stored.dtype,
+        flat=stored.flat,
+        placed=stored.placed,
+        changes=(*stored.changes, *repaired, *stepped),
+    )
 
 
 def load_label(path: Path, rules: CaseRules) -> LoadedLabel:
-    """Read a label map and apply the dataset's steps.
+    """Read a label map, make the repairs and apply the dataset's steps.
 
     Raises:
         DataError: it cannot be read whole, holds no whole numbers, or an id that the publisher does not define.
     """
-    stored = read_image(path)
-    image, changes = _stepped(stored, "label", rules.label_steps)
-    ids, rounding = _as_integers(voxels(image), path)
-    illegal = {i: n for i, n in count_ids(ids).items() if i not in rules.legal_ids}
-    if illegal:
-        found = ", ".join(f"label {i} ({n} voxels)" for i, n in illegal.items())
-        remedy = "Correct the mask, or check that this is the release you meant to convert."
-        raise DataError.of(path, f"holds {found}, but the legal ids are {_listed(rules.legal_ids)}", remedy)
-    return LoadedLabel(ids=ids, grid=Grid.of(image), dtype=_dtype(stored), changes=(*changes, *rounding))
+    stored = read_stored(path, file="label", repairs=rules.repairs)
+    with _about(path):
+        image, repaired = repair_voxels(stored.image, rules.repairs, of="label", file="label")
+        image, stepped = apply_steps(image, _named(rules.label_steps), file="label")
+        published = voxels(image)
+        _require_legal(published, rules.legal_ids)
+        derived, making = apply_steps(image, _named([rules.derive] if rules.derive else []), file="label")
+    return LoadedLabel(
+        published=published,
+        ids=voxels(derived) if rules.derive else published,
+        grid=Grid.of(image),
+        dtype=stored.dtype,
+        flat=stored.flat,
+        placed=stored.placed,
+        changes=(*stored.changes, *repaired, *stepped, *making),
+    )
 
 
 def count_ids(ids: Array) -> dict[int, int]:
@@ -87,47 +109,28 @@ def count_ids(ids: Array) -> dict[int, int]:
     return {int(i): int(n) for i, n in zip(values, counts, strict=True)}
 
 
-def _dtype(image: sitk.Image) -> str:
-    return str(sitk.GetArrayViewFromImage(image).dtype)
+@contextmanager
+def _about(path: Path) -> Iterator[None]:
+    """Say which file a step refused."""
+    try:
+        yield
+    except UnrepairableError as error:
+        raise error.about(path) from error
 
 
-def _stepped(image: sitk.Image, file: str, steps: Sequence[Step]) -> tuple[sitk.Image, tuple[Change, ...]]:
-    changes = []
-    for step in steps:
-        image, change = step(image)
-        if change is not None:
-            changes.append(Change(file=file, what=change[0], why=change[1]))
-    return image, tuple(changes)
+def _named(steps: Sequence[Step]) -> list[tuple[str, Step]]:
+    return [(step.__name__.replace("_", " "), step) for step in steps]
 
 
-def _as_float32(image: sitk.Image) -> tuple[sitk.Image, tuple[str, str] | None]:
-    if image.GetPixelID() != sitk.sitkFloat64:
-        return image, None
-    return sitk.Cast(image, sitk.sitkFloat32), ("stored as float32", "nnU-Net reads images as float32")
-
-
-def _as_integers(array: Array, path: Path) -> tuple[Array, tuple[Change, ...]]:
-    """Return the labels as integers; floats only if they mean integers."""
-    if array.dtype.kind in "iu":
-        return array, ()
-    _refuse_not_finite(path, array)
-    off = np.abs(array - np.rint(array))
-    wrong = off > LABEL_TOLERANCE
-    if wrong.any():
-        example, count = array[wrong].flat[0], int(np.count_nonzero(wrong))
-        remedy = "The mask was interpolated: export it again with nearest neighbour."
-        raise DataError.of(path, f"holds label {example:g} ({count} voxels are no whole numbers)", remedy)
-    largest = float(off.max())
-    what = f"{array.dtype} read as integers" + (f", rounded by at most {largest:.1g}" if largest else "")
-    why = f"labels are integers; a value within {LABEL_TOLERANCE:g} of one is taken for it"
-    return np.rint(array).astype(np.int64), (Change(file="label", what=what, why=why),)
-
-
-def _refuse_not_finite(path: Path, array: Array) -> None:
-    strange = int(np.count_nonzero(~np.isfinite(array))) if array.dtype.kind == "f" else 0
-    if strange:
-        remedy = "Replace them with values that make sense, or leave the case out."
-        raise DataError.of(path, f"holds {strange} voxels that are NaN or infinite", remedy)
+def _require_legal(ids: Array, legal: Collection[int]) -> None:
+    if ids.dtype.kind not in "iu":
+        raise UnrepairableError(f"holds {ids.dtype} voxels", "Labels are whole numbers: export the mask again.")
+    illegal = {i: n for i, n in count_ids(ids).items() if i not in legal}
+    if illegal:
+        found = ", ".join(f"label {i} ({n} voxels)" for i, n in list(illegal.items())[:5])
+        found += f" and {len(illegal) - 5} other ids" if len(illegal) > 5 else ""
+        remedy = "Correct the mask, or check that this is the release you meant to convert."
+        raise UnrepairableError(f"holds {found}, but the legal ids are {_listed(legal)}", remedy)
 
 
 def _listed(ids: Collection[int]) -> str:

@@ -43,13 +43,42 @@ def writing(path: Path) -> Iterator[None]:
         raise DataError.of(path, f"cannot be written: {reason}", remedy) from error
 
 
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a name beside `path` to write to; rename it to `path` at the end.
+
+    A kill leaves either the old file or the new one at `path`, never half of it. The name keeps the file's ending, by
+    which many writers choose their format. If the block raises, what it wrote is removed and `path` is as it was.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    partial = path.with_name(f".{os.getpid()}.{path.name}")
+    with writing(path):
+        try:
+            yield partial
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 checksum of a file, as hexadecimal digits."""
+    """Return the SHA-256 checksum of a file, as hexadecimal digits; of a folder, that of its files' names and bytes."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
+    if path.is_dir():
+        for file in sorted(p for p in path.iterdir() if p.is_file()):
+            digest.update(f"{file.name} {sha256_of(file)}\n".encode())
+        return digest.hexdigest()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes of a file, or of the files in a folder."""
+    files = [p for p in path.iterdir() if p.is_file()] if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)
 
 
 def write_json(content: Any, path: Path) -> None:  # noqa: ANN401
@@ -58,13 +87,17 @@ def write_json(content: Any, path: Path) -> None:  # noqa: ANN401
     Raises:
         DataError: the file cannot be written.
     """
-    partial = path.with_name(f".{os.getpid()}.{path.name}")
-    with writing(path):
-        try:
-            partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+    write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", path)
+
+
+def write_text(content: str, path: Path) -> None:
+    """Write a text file in UTF-8; a kill leaves either the old file or the new one.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    with whole_file(path) as partial:
+        partial.write_text(content, encoding="utf-8")
 
 
 def gzip_file(source: Path, target: Path) -> None:

@@ -5,7 +5,6 @@ SimpleITK's tuples are in x y z order, numpy arrays and nnU-Net's plans in z y x
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from nnunet_spine_ext.data.files import free_bytes, in_words, writing
+from nnunet_spine_ext.data.files import free_bytes, in_words, whole_file
 from nnunet_spine_ext.data.integrity import defect
 from nnunet_spine_ext.errors import DataError
 
@@ -79,10 +78,19 @@ class Grid:
 
 
 def read_image(path: Path) -> sitk.Image:
-    """Read a 3D image.
+    """Read a 3D image; a 2D one comes as a single slice (`lifted`).
 
     Raises:
         DataError: the file is absent, cut off, or not a 3D scalar image.
+    """
+    return require_scalar_3d(lifted(read_any(path)), path)
+
+
+def read_any(path: Path) -> sitk.Image:
+    """Read an image of any dimension and any number of values per voxel.
+
+    Raises:
+        DataError: the file is absent, cut off, or no image that ITK knows.
     """
     if not path.is_file():
         raise DataError.of(path, "no such file", "Check the folder, or download the dataset again.")
@@ -90,9 +98,17 @@ def read_image(path: Path) -> sitk.Image:
     if wrong is not None:
         raise DataError.of(path, *wrong)
     try:
-        image = sitk.ReadImage(str(path))
+        return sitk.ReadImage(str(path))
     except RuntimeError as error:
-        raise _unreadable(path, str(error)) from error
+        raise unreadable(path, str(error)) from error
+
+
+def require_scalar_3d(image: sitk.Image, path: Path) -> sitk.Image:
+    """Return `image`, read from `path`, if it is 3D with one value per voxel.
+
+    Raises:
+        DataError: it is not.
+    """
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         found = f"{image.GetDimension()}D with {image.GetNumberOfComponentsPerPixel()} components, expected 3D scalar"
         raise DataError.of(path, found, "Only 3D images with one value per voxel can be used here.")
@@ -111,12 +127,46 @@ def read_grid(path: Path) -> Grid:
         reader.ReadImageInformation()
     except RuntimeError as error:
         raise DataError.of(path, "has no readable header", "The file is absent or damaged: get it again.") from error
-    return Grid(
-        size_xyz=reader.GetSize(),
-        spacing_xyz_mm=reader.GetSpacing(),
-        origin_xyz_mm=reader.GetOrigin(),
-        direction=reader.GetDirection(),
+    size, spacing, origin, direction = (
+        reader.GetSize(),
+        reader.GetSpacing(),
+        reader.GetOrigin(),
+        reader.GetDirection(),
     )
+    if len(size) == 2:
+        size, spacing, origin, direction = (*size, 1), (*spacing, 1.0), (*origin, 0.0), _lifted_direction(direction)
+    return Grid(size_xyz=size, spacing_xyz_mm=spacing, origin_xyz_mm=origin, direction=direction)
+
+
+def lifted(image: sitk.Image) -> sitk.Image:
+    """Return a 2D image as a 3D one of a single slice, 1 mm thick; any other as it is."""
+    if image.GetDimension() != 2:
+        return image
+    volume = sitk.JoinSeries(image)
+    volume.SetSpacing((*image.GetSpacing(), 1.0))
+    volume.SetDirection(_lifted_direction(image.GetDirection()))
+    return volume
+
+
+def flattened(image: sitk.Image) -> sitk.Image:
+    """Return the single slice of a 3D image that `lifted` made, as the 2D image that it was.
+
+    Raises:
+        ValueError: it has more slices than one.
+    """
+    if image.GetSize()[2] != 1:
+        raise ValueError(f"an image of {image.GetSize()} voxels (x y z) is no single slice")
+    flat = image[:, :, 0]
+    flat.SetSpacing(image.GetSpacing()[:2])
+    flat.SetOrigin(image.GetOrigin()[:2])
+    across = np.reshape(image.GetDirection(), (3, 3))[:2, :2]
+    flat.SetDirection([float(x) for x in across.ravel()])
+    return flat
+
+
+def _lifted_direction(direction: tuple[float, ...]) -> tuple[float, ...]:
+    a, b, c, d = direction
+    return (a, b, 0.0, c, d, 0.0, 0.0, 0.0, 1.0)
 
 
 def voxels(image: sitk.Image) -> Array:
@@ -130,13 +180,8 @@ def write_image(image: sitk.Image, path: Path) -> None:
     Raises:
         DataError: the folder is absent or read-only, or the disk is full (ITK itself does not notice a full disk).
     """
-    partial = path.with_name(f".{os.getpid()}.{path.name}")
-    with writing(path):
-        try:
-            _write_whole(image, partial, path)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+    with whole_file(path) as partial:
+        _write_whole(image, partial, path)
 
 
 def _write_whole(image: sitk.Image, partial: Path, path: Path) -> None:
@@ -151,7 +196,7 @@ def _write_whole(image: sitk.Image, partial: Path, path: Path) -> None:
         raise DataError.of(path, found, "Free some space on that disk and run the command again.")
 
 
-def _unreadable(path: Path, message: str) -> DataError:
+def unreadable(path: Path, message: str) -> DataError:
     """Return the error for a file that ITK refuses."""
     if "orthonormal" in message:
         finding = "its header's axes are not at right angles (ITK refuses such a direction matrix)"

@@ -13,14 +13,13 @@ no patient and no claim about accuracy.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
-from nnunet_spine_ext.data.files import write_json, writing
+from nnunet_spine_ext.data.files import whole_file, write_json, writing
 from nnunet_spine_ext.data.geometry import Array
 from nnunet_spine_ext.data.parallel import in_parallel
 from nnunet_spine_ext.data.phantom_shapes import FIELD_OF_VIEW_MM
@@ -194,10 +193,5 @@ def _write_nifti(volume: Array, affine: Array, path: Path) -> None:
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, code=1)
     image.set_qform(None, code=0)
-    partial = path.with_name(f".{os.getpid()}.{path.name}")
-    with writing(path):
-        try:
-            nib.save(image, partial)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+    with whole_file(path) as partial:
+        nib.save(image, partial)

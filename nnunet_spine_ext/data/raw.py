@@ -5,8 +5,10 @@
         imagesTs labelsTs      likewise, if there are test cases, and if those have labels
         dataset.json           nnU-Net's keys, licence, citation, and ours under "spine"
         splits_final.json      folds by patient; nnU-Net's planner copies it to the preprocessed folder
-        conversion_log.json    see `audit`
+        splits_published.json  the publisher's own training and validation cases, if he names some; the same format
+        conversion_log.json    see `audit`; conversion_log.html shows it to people
         crops.json             if images were cropped
+        labels.label           names and colours for ITK-SNAP, labels.ctbl for 3D Slicer
 
 What one case goes through is in `case_reading` and `case_writing`, how the folder grows in `staging`.
 """
@@ -19,18 +21,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnunet_spine_ext.data.audit import LOG_FILE, conversion_log, split_cases
+from nnunet_spine_ext.data.audit import LOG_FILE, PAGE_FILE, conversion_log, split_cases
+from nnunet_spine_ext.data.audit_page import audit_page
 from nnunet_spine_ext.data.case_reading import try_case
 from nnunet_spine_ext.data.case_writing import FILE_ENDING, WriteTask, files_of, write_case
 from nnunet_spine_ext.data.cases import CaseRules, Reading, SourceCase
 from nnunet_spine_ext.data.cropping import CROPS_FILE, write_crops
-from nnunet_spine_ext.data.files import free_bytes, in_words, write_json, writing
+from nnunet_spine_ext.data.files import free_bytes, in_words, write_json, write_text
+from nnunet_spine_ext.data.label_files import write_label_files
 from nnunet_spine_ext.data.parallel import in_parallel
 from nnunet_spine_ext.data.splits import patient_folds
 from nnunet_spine_ext.data.staging import Staging
 from nnunet_spine_ext.errors import DataError, Finding
 
 SPLITS_FILE = "splits_final.json"
+PUBLISHED_SPLIT_FILE = "splits_published.json"
+VALIDATION = "validation"
+"""The subset of training cases that the publisher sets aside for validation."""
 _SPARE_BYTES = 1_000_000
 """For the JSON files, and what a file system rounds up."""
 
@@ -68,15 +75,26 @@ def read_cases(
     for result in results:
         if isinstance(result, DataError):
             found += result.findings
+    readings = [result for result in results if isinstance(result, Reading)]
+    found += _pictures_among_volumes(readings)
     if found:
         raise DataError(found)
-    return [result for result in results if isinstance(result, Reading)]
+    return readings
 
 
 def folds_of(readings: Sequence[Reading]) -> list[dict[str, list[str]]]:
     """Return the folds of the training cases; none if there is only one patient."""
     cases = split_cases(readings)
     return patient_folds(cases) if len({case.patient for case in cases}) > 1 else []
+
+
+def published_split(readings: Sequence[Reading]) -> list[dict[str, list[str]]]:
+    """Return the publisher's own split as nnU-Net's single fold; empty if he sets no training case aside."""
+    sides: dict[str, list[str]] = {"train": [], "val": []}
+    for reading in readings:
+        if reading.case.training:
+            sides["val" if reading.case.subset == VALIDATION else "train"].append(reading.case.case)
+    return [sides] if all(sides.values()) else []
 
 
 def expected_bytes(readings: Sequence[Reading]) -> int:
@@ -124,14 +142,18 @@ def _write_tables(
     splits = folds_of(readings)
     if splits:
         write_json(splits, tree / SPLITS_FILE)
+    published = published_split(readings)
+    if published:
+        write_json(published, tree / PUBLISHED_SPLIT_FILE)
     crops = {r.case.case: r.crop for r in readings if r.crop is not None}
     if crops:
-        with writing(tree / CROPS_FILE):
-            write_crops(crops, tree / CROPS_FILE)
+        write_crops(crops, tree / CROPS_FILE)
     log = conversion_log(
         provenance=dataset.provenance, rules=dataset.rules, readings=readings, splits=splits, written=written
     )
     write_json(log, tree / LOG_FILE)
+    write_text(audit_page(log), tree / PAGE_FILE)
+    write_label_files(dataset.rules.scheme.names, tree)
     write_json(_dataset_json(dataset, readings), tree / "dataset.json")
 
 
@@ -159,6 +181,16 @@ def _left_behind(staging: Staging) -> list[Finding]:
         return []
     finding = f"keeps what is finished ({finished} cases)"
     return [Finding(file=staging.folder, finding=finding, remedy="Run the command again to continue, or remove it.")]
+
+
+def _pictures_among_volumes(readings: Sequence[Reading]) -> list[Finding]:
+    """Return a finding for every 2D image in a dataset of 3D ones."""
+    flat = [reading for reading in readings if reading.image.flat]
+    if len(flat) in (0, len(readings)):
+        return []
+    finding = f"is a 2D image, but {len(readings) - len(flat)} images of this dataset are 3D"
+    remedy = "Make two datasets of them."
+    return [Finding(file=reading.case.image, finding=finding, remedy=remedy) for reading in flat]
 
 
 def _same_twice(cases: Sequence[SourceCase]) -> list[Finding]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 import platform
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from nnunet_spine_ext import __version__
-from nnunet_spine_ext.data.files import writing
+from nnunet_spine_ext.data.files import whole_file
 from nnunet_spine_ext.data.parallel import in_parallel
 from nnunet_spine_ext.errors import DataError, Finding
 from nnunet_spine_ext.evaluation.case import measure
@@ -43,6 +42,7 @@ def evaluate_folder(
     dataset: str | None = None,
     file_ending: str = ".nii.gz",
     cases: Collection[str] | None = None,
+    slices_above: int | None = None,
 ) -> Path:
     """Measure every predicted case against its reference and write the table of metrics.
 
@@ -60,6 +60,7 @@ def evaluate_folder(
         dataset: the dataset's name; None takes it from the folder above `references`.
         file_ending: as in `dataset.json`.
         cases: the cases that must have been predicted; None for every reference.
+        slices_above: measure slices as well, those with more reference pixels than this per 256 x 256 (`slice_rows`).
 
     Returns:
         `output`.
@@ -77,15 +78,22 @@ def evaluate_folder(
         images=images,
         file_ending=file_ending,
         labels={name: ids if isinstance(ids, int) else list(ids) for name, ids in labels.items()},
-        notes=dataset_notes(references),
+        notes={**dataset_notes(references), **_slice_notes(slices_above)},
         versions=_versions(),
     )
     if findings and not pairs:
         raise DataError(findings)
     folders = [str(folder.resolve()) for folder in (predictions, references)]
-    settings = {"labels": sources.labels, "versions": sources.versions, "folders": folders}
+    settings = {
+        "labels": sources.labels,
+        "versions": sources.versions,
+        "folders": folders,
+        **_slice_notes(slices_above),
+    }
     ledger = Ledger.beside(output, settings)
-    measured = _measure_all(pairs, structures, ledger, processes=processes, findings=findings)
+    measured = _measure_all(
+        pairs, structures, ledger, processes=processes, findings=findings, slices_above=slices_above
+    )
     write_sources(sources, output)
     _write_table(output, ((sources.dataset, model, case, *row) for case, rows in measured for row in rows))
     ledger.remove()
@@ -93,10 +101,16 @@ def evaluate_folder(
 
 
 def _measure_all(
-    pairs: Sequence[Pair], structures: Structures, ledger: Ledger, *, processes: int, findings: Sequence[Finding]
+    pairs: Sequence[Pair],
+    structures: Structures,
+    ledger: Ledger,
+    *,
+    processes: int,
+    findings: Sequence[Finding],
+    slices_above: int | None,
 ) -> list[tuple[str, list[Row]]]:
     """Return each case with its rows; raise what is wrong with any of them, and `findings`, if there is anything."""
-    tasks = [(pair, structures, ledger) for pair in pairs]
+    tasks = [(pair, structures, ledger, slices_above) for pair in pairs]
     results = in_parallel(_measure_once, tasks, processes=processes, description="Evaluating")
     measured = [(pair.case, r) for pair, r in zip(pairs, results, strict=True) if not isinstance(r, DataError)]
     found = [*findings, *(f for r in results if isinstance(r, DataError) for f in r.findings)]
@@ -107,14 +121,14 @@ def _measure_all(
     return measured
 
 
-def _measure_once(task: tuple[Pair, Structures, Ledger]) -> list[Row] | DataError:
+def _measure_once(task: tuple[Pair, Structures, Ledger, int | None]) -> list[Row] | DataError:
     """Return the rows of one case, from the ledger if it has them; or what is wrong with it."""
-    pair, structures, ledger = task
+    pair, structures, ledger, slices_above = task
     rows = ledger.rows(pair)
     if rows is not None:
         return rows
     try:
-        rows = measure(pair, structures)
+        rows = measure(pair, structures, slices_above=slices_above)
     except DataError as error:
         return error
     ledger.add(pair, rows)
@@ -122,16 +136,15 @@ def _measure_once(task: tuple[Pair, Structures, Ledger]) -> list[Row] | DataErro
 
 
 def _write_table(output: Path, rows: Iterable[tuple[str, str, str, str, str, float]]) -> None:
-    partial = output.with_name(f".{os.getpid()}.{output.name}")
-    with writing(output):
-        try:
-            with partial.open("w", encoding="utf-8", newline="") as file:
-                writer = csv.writer(file, lineterminator="\n")
-                writer.writerow(COLUMNS)
-                writer.writerows((*keys, "" if math.isnan(value) else repr(value)) for *keys, value in rows)
-            partial.replace(output)
-        finally:
-            partial.unlink(missing_ok=True)
+    with whole_file(output) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows((*keys, "" if math.isnan(value) else repr(value)) for *keys, value in rows)
+
+
+def _slice_notes(slices_above: int | None) -> dict[str, str]:
+    """Return which slices were measured, for the settings and for the reader; nothing if none were asked for."""
+    return {} if slices_above is None else {"slices": f"more than {slices_above} reference pixels per 256 x 256"}
 
 
 def _versions() -> dict[str, str]:

@@ -17,7 +17,7 @@ import jinja2
 from markupsafe import Markup
 
 from nnunet_spine_ext import __version__
-from nnunet_spine_ext.data.files import sha256_of, writing
+from nnunet_spine_ext.data.files import sha256_of, write_text, writing
 from nnunet_spine_ext.errors import SpineExtError
 from nnunet_spine_ext.evaluation.metrics import METRICS
 from nnunet_spine_ext.evaluation.sources import Sources, read_sources
@@ -73,14 +73,9 @@ def write_report(
     results = read_results(metric_files)
     sources = {file: note for file in metric_files if (note := read_sources(file)) is not None}
     page = _render(results, sources, title=title, overlay_cases=overlay_cases)
-    partial = output.with_name(f".{os.getpid()}.{output.name}")
     with writing(output):
-        try:
-            output.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(page, encoding="utf-8")
-            partial.replace(output)
-        finally:
-            partial.unlink(missing_ok=True)
+        output.parent.mkdir(parents=True, exist_ok=True)
+    write_text(page, output)
     return output
 
 

@@ -7,7 +7,6 @@ image's size and header, one zip). Predictions of cropped images are put back ex
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ import numpy as np
 import SimpleITK as sitk
 from tqdm import tqdm
 
-from nnunet_spine_ext.data.files import writing
+from nnunet_spine_ext.data.files import whole_file
 from nnunet_spine_ext.data.geometry import Grid, read_image, voxels, write_image
 from nnunet_spine_ext.data.labels import MRSPINESEG_STRUCTURES
 from nnunet_spine_ext.errors import DataError, Finding
@@ -132,16 +131,11 @@ def _as_uint8(labels: sitk.Image) -> sitk.Image:
 
 def _write_checked(maps: Mapping[int, Path], reference: Path, output: Path) -> None:
     """Write the zip beside its place, check it as anybody's zip is checked, and only then move it there."""
-    partial = output.with_name(f".{os.getpid()}.{output.name}")
-    with writing(output):
-        try:
-            with zipfile.ZipFile(partial, "w") as archive:
-                for number, file in sorted(maps.items()):
-                    member = zipfile.ZipInfo(result_name(number), date_time=_EPOCH)
-                    member.external_attr = 0o644 << 16
-                    archive.writestr(member, file.read_bytes())
-            findings = check_submission(partial, reference)
-            assert not findings, findings
-            partial.replace(output)
-        finally:
-            partial.unlink(missing_ok=True)
+    with whole_file(output) as partial:
+        with zipfile.ZipFile(partial, "w") as archive:
+            for number, file in sorted(maps.items()):
+                member = zipfile.ZipInfo(result_name(number), date_time=_EPOCH)
+                member.external_attr = 0o644 << 16
+                archive.writestr(member, file.read_bytes())
+        findings = check_submission(partial, reference)
+        assert not findings, findings

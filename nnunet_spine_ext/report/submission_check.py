@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 import SimpleITK as sitk
 
-from nnunet_spine_ext.data.geometry import Grid, read_image
+from nnunet_spine_ext.data.geometry import Grid, read_any, require_scalar_3d
 from nnunet_spine_ext.errors import DataError, Finding
 from nnunet_spine_ext.report.submission_source import SourceImage, label_findings, read_source
 
@@ -125,4 +125,4 @@ def _read_member(opened: zipfile.ZipFile, name: str) -> sitk.Image:
         with opened.open(name) as packed, file.open("wb") as unpacked:
             while chunk := packed.read(_CHUNK_BYTES):
                 unpacked.write(chunk)
-        return read_image(file)
+        return require_scalar_3d(read_any(file), file)
