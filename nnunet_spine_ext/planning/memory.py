@@ -22,6 +22,7 @@ from nnunet_spine_ext.planning.live import LiveBytes, storage_key
 from nnunet_spine_ext.planning.simulation import (
     DEVICES,
     ConditionsHold,
+    FusedAttention,
     Precision,
     build_fake,
     cuda_autocast_available,
@@ -153,7 +154,8 @@ class _Step:
         precision: Precision,
     ) -> None:
         with training_autocast(precision), SavedTensors() as saved:
-            outputs = network(image)
+            with FusedAttention():
+                outputs = network(image)
             peak_before_targets = live.peak
             targets = _targets(outputs, channels=target_channels, form=getattr(loss, "target_form", "each"))
             self.target_bytes = sum(t.untyped_storage().nbytes() for t in _tensors(targets))

@@ -94,6 +94,32 @@ class ConditionsHold(TorchFunctionMode):
         return True if func is torch.Tensor.__bool__ else func(*args, **(kwargs or {}))
 
 
+class FusedAttention(TorchFunctionMode):
+    """Runs scaled dot-product attention as a GPU does: by the kernel that never makes the N x N matrix.
+
+    On fake tensors torch takes the explicit formula, which would count the matrix as kept for backward. A kernel does
+    not have every form: a mask, or heads shared by several queries, stay with torch's own choice.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401  (whatever the function returns)
+        """Run one function; attention on (fake) CUDA tensors by the fused kernel."""
+        options = {name: value for name, value in (kwargs or {}).items() if value is not None}
+        is_attention = func is torch.nn.functional.scaled_dot_product_attention and len(args) == 3
+        if not is_attention or args[0].device.type != "cuda" or set(options) - {"dropout_p", "is_causal", "scale"}:
+            return func(*args, **(kwargs or {}))
+        if torch.is_autocast_enabled("cuda"):
+            args = tuple(tensor.to(torch.get_autocast_dtype("cuda")) for tensor in args)
+        dropout, causal = options.get("dropout_p", 0.0), options.get("is_causal", False)
+        fused = torch.ops.aten._scaled_dot_product_efficient_attention
+        return fused(*args, None, True, dropout, causal, scale=options.get("scale"))[0]
+
+
 @contextmanager
 def data_free_errors_explained(what: str) -> Iterator[None]:
     """Turn torch's error about reading values into one that says what cannot be counted."""

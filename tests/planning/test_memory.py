@@ -15,7 +15,7 @@ from nnunet_spine_ext.errors import PlanError
 from nnunet_spine_ext.planning.losses import nnunet_loss
 from nnunet_spine_ext.planning.memory import CUDA_OVERHEAD_BYTES, TrainingMemory, count_training_memory
 from nnunet_spine_ext.planning.simulation import cuda_autocast_available, fake_mode, training_autocast
-from tests.planning.steps import RealStep, hybrid, plain, residual
+from tests.planning.steps import hybrid, plain, real_step, residual
 
 OUTPUTS = 3  # of the four-stage networks in steps.py
 
@@ -68,7 +68,7 @@ def test_hand_counted_step_in_half_precision() -> None:
 def test_saved_bytes_equal_those_of_a_real_step(name: str) -> None:
     build, patch = NETWORKS[name]
     loss = nnunet_loss(deep_supervision_outputs=OUTPUTS)
-    assert count(build, patch).activations == RealStep(build(), patch=patch, batch=2, loss=loss).saved_bytes()
+    assert count(build, patch).activations == real_step(build(), patch=patch, batch=2, loss=loss).saved_bytes()
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_peak_equals_what_the_allocator_reports_in_a_real_step(name: str) -> Non
     build, _ = NETWORKS[name]
     patch, loss = (6, 64, 64), nnunet_loss(deep_supervision_outputs=OUTPUTS)
     memory = count(build, patch, optimizer_state_per_parameter=0)
-    real = RealStep(build(), patch=patch, batch=2, loss=loss).peak_bytes()
+    real = real_step(build(), patch=patch, batch=2, loss=loss).cpu_peak_bytes()
     assert abs(memory.peak - real) < 1024  # of some 40 MB: scalars that an operation makes inside
 
 
@@ -203,7 +203,7 @@ def test_peak_is_what_a_gpu_reports(name: str) -> None:
     patch, loss = (12, 256, 256), nnunet_loss(deep_supervision_outputs=OUTPUTS)
     memory = count(build, patch, precision="fp16", optimizer_state_per_parameter=0)
     torch.backends.cudnn.benchmark = False
-    step = RealStep(build(), patch=patch, batch=2, loss=loss)
+    step = real_step(build(), patch=patch, batch=2, loss=loss)
     network, image = step.network.cuda(), step.image.cuda()
     targets = [target.cuda() for target in step.targets]
     torch.cuda.reset_peak_memory_stats()
@@ -211,3 +211,23 @@ def test_peak_is_what_a_gpu_reports(name: str) -> None:
         value = loss(network(image), targets)
     value.backward()
     assert memory.peak == pytest.approx(torch.cuda.max_memory_allocated(), rel=0.1)
+
+
+class Attention(nn.Module):
+    """Self-attention over all positions, one head of 8 channels; `mask` as timm passes it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(1, 24, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = self.project(x).flatten(2).transpose(1, 2).unsqueeze(1).chunk(3, dim=-1)
+        return functional.scaled_dot_product_attention(q, k, v, attn_mask=None, dropout_p=0.0)
+
+
+def test_attention_on_a_gpu_does_not_keep_the_matrix_of_all_pairs() -> None:
+    small, large = (count(Attention, (edge, edge), loss=None, precision="fp16").activations for edge in (32, 64))
+    # Four times as many positions; the matrix of all pairs would be sixteen times as large.
+    assert large < 4.1 * small
+    pairs = 2 * (64 * 64) ** 2 * 2
+    assert large < pairs / 20
