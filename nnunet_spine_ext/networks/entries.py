@@ -43,3 +43,5 @@ class NetworkEntry:
     """Dotted path of a function that builds the paper's own network."""
     oracles: tuple[ParameterOracle, ...] = ()
     trainers: tuple[str, ...] = ()
+    supervision: Literal["scales", "full"] = "scales"
+    """Of a u-shape: outputs at the scales of the plan, or all at full resolution (nested networks)."""

@@ -1,0 +1,44 @@
+"""The options of SpineUNetPP: one frozen dataclass, which a plans file can hold as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from nnunet_spine_ext.networks.options import is_count
+from nnunet_spine_ext.networks.planned import PlannedOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class UNetPPOptions(PlannedOptions):
+    """What SpineUNetPP is made of, and which of its outputs it predicts with.
+
+    Raises:
+        NetworkPlanError: a value that is not allowed; all of them are named.
+    """
+
+    down: Literal["strided", "pool"] = "strided"
+    """From stage to stage: a strided convolution (nnU-Net), or max-pooling before the convolutions (the paper)."""
+    max_nest_depth: int | None = None
+    """None: a network of every depth is nested, as published. m: those of depth 1 … m, and the whole one, whose lower
+    stages then are a plain U-Net; 0: nothing is nested, a plain U-Net of the same parts."""
+    recompute: bool = False
+    """Compute the nodes again in backward instead of keeping their maps: a third more arithmetic; results are equal."""
+
+    branch: int | None = None
+    """Predict with the nested network of this depth ("pruned"): what it does not need is not computed. None: all."""
+    average: bool = False
+    """Predict with the mean of the logits of all nested networks ("accurate mode"), up to `branch`."""
+
+    def wrong_values(self) -> list[str]:
+        """Return a message for each depth that is none, and for options that say nothing here."""
+        found = super().wrong_values()
+        if self.max_nest_depth is not None and not (self.max_nest_depth == 0 or is_count(self.max_nest_depth)):
+            found.append(f"max_nest_depth is {self.max_nest_depth!r}, expected a whole number of at least 0")
+        if self.branch is not None and not is_count(self.branch):
+            found.append(f"branch is {self.branch!r}, expected a whole number of at least 1")
+        if self.heads != "every":
+            found.append("heads='full' says nothing here: every head has the full resolution")
+        if self.patch_size is not None:
+            found.append("patch_size has no effect: nothing here is dilated")
+        return found

@@ -1,0 +1,37 @@
+"""The options of SpineUXNet: one frozen dataclass, which a plans file can hold as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from nnunet_spine_ext.networks.options import is_count
+from nnunet_spine_ext.networks.planned import PlannedOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class UXNetOptions(PlannedOptions):
+    """What SpineUXNet is made of. `block` switches its idea off, for measuring what it adds.
+
+    Raises:
+        NetworkPlanError: a value that is not allowed; all of them are named.
+    """
+
+    block: Literal["ux", "conv", "identity"] = "ux"
+    """Of an encoder stage: the large-kernel block; nnU-Net's convolution in a residual sum; or nothing, which leaves
+    the strided convolutions and the residual blocks behind each stage."""
+    kernel: int = 7
+    """Edge of the large kernel, in voxels, on the axes on which the plan's kernel is more than 1."""
+    layer_scale: float = 1e-6
+    """Initial factor of the block's branch: the block begins as the identity."""
+    recompute: bool = True
+    """Compute the block's MLP again in backward instead of keeping its maps; results are equal."""
+
+    def wrong_values(self) -> list[str]:
+        """Return a message for a kernel that is none, and for options that say nothing here."""
+        found = super().wrong_values()
+        if not is_count(self.kernel, odd=True):
+            found.append(f"kernel is {self.kernel!r}, expected odd and positive")
+        if self.patch_size is not None:
+            found.append("patch_size has no effect: nothing here is dilated")
+        return found
