@@ -12,11 +12,8 @@ from typing import Any
 
 from nnunet_spine_ext.errors import SetupError
 from nnunet_spine_ext.networks.hybrid import PAPER_OPTIONS, paper_architecture
-from nnunet_spine_ext.training.augmentation import flips_only
-from nnunet_spine_ext.training.losses import ProbabilityMSELoss
+from nnunet_spine_ext.training.paper000 import Paper000Recipe
 from nnunet_spine_ext.training.recipe import Recipe
-from nnunet_spine_ext.training.schedules import adam_with_step_decay
-from nnunet_spine_ext.training.subset_trainer import SubsetTrainer
 from nnunet_spine_ext.training.trainer import SpineTrainer
 from nnunet_spine_ext.training.variants import epoch_variants
 
@@ -75,7 +72,7 @@ class SpineHybridResTrainer(SpineTrainer):
     network_options = MappingProxyType({"plane_block": "res", "link_block": "res"})
 
 
-class SpineHybridPaperTrainer(SubsetTrainer):
+class SpineHybridPaperTrainer(Paper000Recipe):
     """Paper 000's recipe, as its text states it, on the paper's network.
 
     Mean squared error on probabilities, Adam at 1e-3 times 0.9 after every 10 epochs, 200 epochs; an epoch is 40 % of
@@ -108,53 +105,13 @@ class SpineHybridPaperTrainer(SubsetTrainer):
         return paper_architecture()
 
     def check_suitable(self) -> None:
-        """Refuse 2d: the paper's network is three-dimensional. Name a task that is not the paper's."""
+        """Refuse 2d: the paper's network is three-dimensional."""
         if len(self.configuration_manager.patch_size) != 3:
             raise SetupError(
                 f"{type(self).__name__} trains paper 000's 3D network; configuration {self.configuration_name} is 2D. "
                 "Use 3d_fullres, or SpineHybridTrainer for 2d."
             )
-        structures = self.label_manager.num_segmentation_heads - (not self.label_manager.has_regions)
-        if structures > 1:
-            self.print_to_log_file(f"NOTE: paper 000 segments one structure, this dataset has {structures}.")
-
-    def build_loss(self) -> ProbabilityMSELoss:
-        """Return the mean squared error on probabilities."""
-        return ProbabilityMSELoss(regions=self.label_manager.has_regions, ignore_label=self.label_manager.ignore_label)
-
-    def configure_optimizers(self) -> tuple[Any, Any]:
-        """Return Adam, its rate times 0.9 after every 10 epochs."""
-        return adam_with_step_decay(
-            self.network.parameters(),
-            learning_rate=self.initial_lr,
-            weight_decay=self.weight_decay,
-            factor=0.9,
-            every_epochs=10,
-        )
-
-    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, bool, Any, tuple[int, ...]]:
-        """Return no rotation and windows of the very patch size, so that they are drawn inside the image."""
-        *_, axes = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
-        return (0.0, 0.0), False, list(self.configuration_manager.patch_size), axes
-
-    @staticmethod
-    def get_training_transforms(
-        patch_size: Any,  # noqa: ANN401, ARG004
-        rotation_for_DA: Any,  # noqa: ANN401, ARG004
-        deep_supervision_scales: list[list[float]] | None,
-        mirror_axes: tuple[int, ...],
-        do_dummy_2d_data_aug: bool,  # noqa: ARG004
-        use_mask_for_norm: list[bool] | None = None,
-        is_cascaded: bool = False,
-        foreground_labels: list[int] | None = None,
-        regions: list[Any] | None = None,
-        ignore_label: int | None = None,
-    ) -> Any:  # noqa: ANN401
-        """Return mirroring with probability 0.3 for each axis; the signature is nnU-Net's."""
-        validation = SpineTrainer.get_validation_transforms(
-            deep_supervision_scales, is_cascaded, foreground_labels, regions, ignore_label
-        )
-        return flips_only(validation, axes=mirror_axes, probability=0.3, masked_channels=tuple(use_mask_for_norm or ()))
+        super().check_suitable()
 
 
 __getattr__ = epoch_variants(globals())
