@@ -23,6 +23,7 @@ What the words of a plan mean here:
    has ceil(n / 2). Without effect on the stem.
  - `conv_bias`: of convolutions that a norm follows, at once or after a sum; the others always have one.
  - `norm_op`, `nonlin`, `dropout_op`: before each convolution of a residual block, as dropout → norm → nonlinearity.
+   InstanceNorm would undo the squeeze and excitation before it; GroupNorm with one group stands for it (with `se`).
 
 A plan's bottom is a few voxels wide, where dilations of 6 to 18 see nothing but padding: trainers of this package name
 the patch (`patch_size`), which cuts them to half of the map. InstanceNorm raises in train mode on a map of one voxel.
@@ -33,6 +34,7 @@ Axes: B batch, C channels, D H W = spatial axes 0 1 2 of the plan, K classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -59,6 +61,8 @@ class SpineResUNetPP(PlannedNetwork):
 
     def build(self, plan: Planned) -> None:
         """Make encoder with bridge, and decoder with attention."""
+        if self.options.se:
+            plan = replace(plan, layers=plan.layers.keeping_channel_weights())
         self.encoder = ResUNetPPEncoder(plan, options=self.options)
         self.decoder = ResUNetPPDecoder(plan, options=self.options)
 

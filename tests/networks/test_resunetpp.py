@@ -287,3 +287,15 @@ def test_published_sizes_add_up(form: Any, size: Any, classes: int) -> None:
 def test_paper_003_prints_fourteen_million() -> None:
     # 14.48 M, of which the table's 14 M and the 14.482 M of the variant's code are roundings.
     assert round(paper003(20) / 1e6, 3) == 14.482
+
+
+def test_norms_do_not_undo_the_weights_of_channels() -> None:
+    """InstanceNorm after squeeze and excitation would: what a channel is multiplied with, it is divided by again."""
+    factors = torch.tensor([0.1, 0.5, 1.0, 3.0]).view(1, 4, 1, 1)
+    x = torch.randn(2, 4, 9, 9)
+    instance, keeping = layers(FLAT).norm(4), layers(FLAT).keeping_channel_weights().norm(4)
+    torch.testing.assert_close(instance(x * factors), instance(x), rtol=0.01, atol=0.01)
+    assert (keeping(x * factors) - keeping(x)).abs().max() > 0.5
+    kinds = {type(module) for module in resunetpp().modules()}
+    assert nn.InstanceNorm3d not in kinds
+    assert nn.InstanceNorm3d in {type(module) for module in resunetpp(options={"se": False}).modules()}

@@ -5,13 +5,10 @@ Axes: B batch, C channels, D H W = spatial axes 0 1 2 of the plan.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.instancenorm import _InstanceNorm
 
-from nnunet_spine_ext.networks.blocks.layers import GroupNorm1, Layers
+from nnunet_spine_ext.networks.blocks.layers import Layers
 
 REDUCTION = 8
 
@@ -30,7 +27,7 @@ class ACCSqueeze(nn.Module):
         self.squeeze = nn.Linear(channels, inner)
         self.excite = nn.Linear(inner, channels)
         self.act = layers.act()
-        self.norm = keeping_channel_weights(layers).norm(channels)
+        self.norm = layers.keeping_channel_weights().norm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x (B, C, ...) with each channel weighed by what the whole map shows."""
@@ -38,12 +35,3 @@ class ACCSqueeze(nn.Module):
         weighed = x * weights.view(*weights.shape, *[1] * (x.dim() - 2))
         result: Tensor = self.act(self.norm(weighed))
         return result
-
-
-def keeping_channel_weights(layers: Layers) -> Layers:
-    """Return the layers with a norm that does not undo a factor on a channel."""
-    norm = layers.norm_op
-    if isinstance(norm, type) and issubclass(norm, _InstanceNorm):
-        kept = {name: value for name, value in layers.norm_op_kwargs.items() if name == "eps"}
-        return replace(layers, norm_op=GroupNorm1, norm_op_kwargs=kept)
-    return layers

@@ -6,9 +6,10 @@ Axes: B batch, C channels, D H W = spatial axes 0 1 2.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from nnunet_spine_ext.networks.blocks.axes import Axes, Shape, same_padding
 
@@ -46,6 +47,18 @@ class Layers:
     dropout_op_kwargs: Mapping[str, object] = field(default_factory=dict)
     nonlin: Factory | None = None
     nonlin_kwargs: Mapping[str, object] = field(default_factory=dict)
+
+    def keeping_channel_weights(self) -> Layers:
+        """Return layers whose norm does not undo a factor on a channel, as squeeze and excitation puts there.
+
+        InstanceNorm divides each channel by its own spread and so takes such factors out again, exactly but for its
+        eps; `GroupNorm1`, over all channels at once, stands for it.
+        """
+        norm = self.norm_op
+        if not (isinstance(norm, type) and issubclass(norm, _InstanceNorm)):
+            return self
+        kept = {name: value for name, value in self.norm_op_kwargs.items() if name == "eps"}
+        return replace(self, norm_op=GroupNorm1, norm_op_kwargs=kept)
 
     def conv(self, inputs: int, outputs: int, kernel: Shape, *, stride: Shape | None = None, bias: bool = True) -> Conv:
         """Return a convolution that keeps the size, or divides it by `stride`."""
