@@ -3,6 +3,8 @@
 A module holds the dataset's facts (`DATASET`, a frozen `Dataset`) and the code for what is odd about it: how its
 folders and files are recognised (`find`). Reading, checking, repairing and writing are the same for all (`frame`).
 
+Files of no published dataset go through `generic`, in the same way.
+
 To add a dataset: a module beside this one, a row in `DATASETS`, and `tests/data/<name>.py`, which writes fake files
 with the real names, folders, geometry and dtypes. Modules import the library absolutely and one another relatively,
 because this folder is `dataset_conversion` in a checkout and `nnunet_spine_ext.dataset_conversion` when installed.
@@ -15,12 +17,15 @@ from pathlib import Path
 
 from nnunet_spine_ext.errors import SpineExtError
 
-from . import chu, mrspineseg
+from . import chu, lung2d, lung3d, mrspineseg, spider, verse
 from .frame import Dataset, Options, Release, convert_dataset
+from .generic import Folders, convert_folders
 
-__all__ = ["DATASETS", "Dataset", "Options", "Release", "convert"]
+__all__ = ["DATASETS", "Dataset", "Folders", "Options", "Release", "convert", "convert_dataset", "convert_folders"]
 
-DATASETS: dict[str, Dataset] = {module.DATASET.name: module.DATASET for module in (mrspineseg, chu)}
+DATASETS: dict[str, Dataset] = {
+    module.DATASET.name: module.DATASET for module in (mrspineseg, chu, spider, verse, lung2d, lung3d)
+}
 
 
 def convert(
@@ -34,6 +39,10 @@ def convert(
     target_root: Path | None = None,
     processes: int | None = None,
     dry_run: bool = False,
+    n4: bool = False,
+    link: bool = False,
+    keep_empty: bool = False,
+    correct_headers: bool = False,
 ) -> Path:
     """Convert a published dataset to nnU-Net raw format; return the folder of the new dataset.
 
@@ -46,10 +55,15 @@ def convert(
         dataset_id: nnU-Net's number, 1..999.
         labels: label scheme; None for the release's default.
         crop: cut empty background off, so that prediction and submission can undo it (`crops.json`).
-        hold_out: published numbers of cases to hold out as test set (imagesTs and labelsTs).
+        hold_out: published numbers of cases to hold out as test set (imagesTs and labelsTs), or the name of such a set
+            (`Dataset.hold_outs`).
         target_root: folder of raw datasets; None for the one that `nnUNet_raw` names.
         processes: worker processes; None for one per processor, at most 4.
         dry_run: print what would be done; write nothing.
+        n4: divide every image by its bias field (MR only); the parameters go into dataset.json.
+        link: hard links instead of copies where an image needs no change.
+        keep_empty: keep cases in which no structure is labelled.
+        correct_headers: put headers right that are known to be wrong in all files (`Dataset.header_step`).
 
     Raises:
         SpineExtError: an argument is wrong.
@@ -66,5 +80,9 @@ def convert(
         target_root=target_root,
         processes=processes,
         dry_run=dry_run,
+        n4=n4,
+        link=link,
+        keep_empty=keep_empty,
+        correct_headers=correct_headers,
     )
     return convert_dataset(DATASETS[name], source, options)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nnunet_spine_ext.data.labels import LabelScheme
+from nnunet_spine_ext.data.labels import LabelScheme, identity_scheme
 
+from .chu_steps import BODIES, anterior_posterior_turned_round, numbered_bodies
 from .frame import Dataset, Release
 from .layout import Naming, Shelf, collect, file_name, not_recognised, subfolder
 
@@ -25,6 +26,16 @@ BINARY = LabelScheme(
     structures=(("vertebral bodies", (1,)),),
     ordered=False,
 )
+VERTEBRAE = identity_scheme(
+    "vertebrae",
+    "One id per vertebral body: the seven components of the published mask, counted from the lowest, which is L5.",
+    BODIES,
+)
+PAPER_TEST = ("04", "08", "17", "18")
+"""Four of the 23 patients to test on, as many as in paper 001, which drew them at random and does not say which.
+
+These are the four with the lowest lots `sha256("12345 Img_XX")` (12345 is nnU-Net's seed), drawn once and for all.
+"""
 NAMING = Naming(
     image=file_name(r"Img_(\d+)"),
     label=file_name(r"Img_(\d+)_Labels"),
@@ -48,10 +59,11 @@ def find(source: Path) -> Release:
         name="Zenodo 22304",
         folder_name="ChuLowerSpine",
         description="23 patients, T2, sagittal; bodies only, neither posterior elements nor sacrum.",
-        schemes=(BINARY,),
+        schemes=(BINARY, VERTEBRAE),
         legal_ids=frozenset({0, 1}),
         cases=cases,
         findings=findings,
+        derive={VERTEBRAE.name: numbered_bodies},
     )
 
 
@@ -75,15 +87,21 @@ DATASET = Dataset(
     "PLOS ONE 10(11): e0143327, 2015.",
     where="https://doi.org/10.5281/zenodo.22304",
     channels=("T2",),
-    scheme_names=(BINARY.name,),
+    scheme_names=(BINARY.name, VERTEBRAE.name),
     layouts=LAYOUTS,
     # The third axis of the file (nibabel) runs to superior, by the header and in truth; it is nnU-Net's first.
     cranio_caudal_axis_zyx=0,
     find=find,
+    header_step=anterior_posterior_turned_round,
+    hold_outs={"paper": PAPER_TEST},
     notes=(
         "The headers say that the second file axis runs to anterior; the images show that it runs to posterior. "
-        "Left and right are unknown. The headers were kept as distributed and nothing was reoriented: do not take "
-        "anterior, posterior, left or right from them.",
+        "Left and right are unknown. Without --correct-headers the headers were kept as distributed and nothing was "
+        "reoriented: do not take anterior, posterior, left or right from them. With it the header of that axis was "
+        "turned round (left and right are as distributed, still unknown); the order of the voxels is the same.",
         "Vertebrae above T11 and S1 are visible but not labelled.",
+        f"--hold-out paper: the patients {', '.join(PAPER_TEST)} are the test set, 19 are left to train on, as many as "
+        "in paper 001 (Res50_UNet). It does not say which; these were drawn by lot. The folds are ours: five, by "
+        "patient, of those left.",
     ),
 )

@@ -127,6 +127,26 @@ def test_impossible_folds(cases: list[SplitCase], message: str) -> None:
         patient_folds(cases)
 
 
+@pytest.mark.parametrize("others", [0, 1, 30])
+def test_patients_are_validated_in_the_folds_given_to_them(others: int) -> None:
+    given = {"a": 3, "b": 0, "c": 1, "d": 2}
+    cases = [SplitCase(case=name, patient=name, fold=fold) for name, fold in given.items()]
+    cases += [SplitCase(case=f"x{i}", patient=f"x{i}") for i in range(others)]
+    splits = patient_folds(cases)
+    assert [min(split["val"]) for split in splits[:4]] == ["b", "c", "d", "a"]
+    assert max(len(s["val"]) for s in splits) - min(len(s["val"]) for s in splits) <= 1
+
+
+def test_a_given_fold_that_there_is_not_is_no_matter() -> None:
+    cases = [SplitCase(case=name, patient=name, fold=fold) for name, fold in {"a": 1, "b": 2}.items()]
+    assert [split["val"] for split in patient_folds(cases)] == [["b"], ["a"]]
+
+
+def test_given_folds_that_leave_one_empty_are_refused() -> None:
+    with pytest.raises(ValueError, match="fold 1 would validate no case"):
+        patient_folds([SplitCase(case=name, patient=name, fold=0) for name in "ab"])
+
+
 def test_table_counts_validation_cases_and_structures() -> None:
     cases = [
         SplitCase(case="a", patient="a", structures=("S", "T9")),

@@ -21,6 +21,15 @@ def command(
         str | None, typer.Option(help="Name of the model in tables and reports.  [default: from the folder]")
     ] = None,
     subset: Annotated[bool, typer.Option("--subset", help="Predictions may be missing: evaluate those there.")] = False,
+    slices_above: Annotated[
+        int | None,
+        typer.Option(
+            "--slices-above",
+            min=0,
+            metavar="PIXELS",
+            help="Also the mean over slices with more reference pixels than this per 256 x 256 (paper 001: 1500).",
+        ),
+    ] = None,
     processes: Annotated[int, typer.Option("-np", min=1, help="Cases measured at once.")] = 2,
 ) -> None:
     """Measure predictions against references: one row per case, structure and metric.
@@ -35,7 +44,14 @@ def command(
     from nnunet_spine_ext.report.tables import as_text
 
     evaluate_dataset(
-        dataset_id, predictions, references, output=output, model=model, processes=processes, subset=subset
+        dataset_id,
+        predictions,
+        references,
+        output=output,
+        model=model,
+        processes=processes,
+        subset=subset,
+        slices_above=slices_above,
     )
     print(as_text(read_results([output])))
     print(f"Every case is in {output}")

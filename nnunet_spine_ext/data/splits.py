@@ -28,6 +28,8 @@ class SplitCase:
     case: str
     patient: str
     structures: Collection[str] = ()
+    fold: int | None = None
+    """The fold in which its patient is to be validated, if there are so many; None: whichever suits."""
 
 
 def patient_folds(cases: Collection[SplitCase], *, folds: int = FOLDS, seed: int = SEED) -> list[dict[str, list[str]]]:
@@ -42,7 +44,7 @@ def patient_folds(cases: Collection[SplitCase], *, folds: int = FOLDS, seed: int
         seed: which of the equally good folds come out.
 
     Raises:
-        ValueError: fewer than two patients, or two cases with one id.
+        ValueError: fewer than two patients, two cases with one id, or a fold left empty by the folds given to patients.
     """
     patients: dict[str, list[SplitCase]] = {}
     for case in sorted(cases, key=lambda c: c.case):
@@ -53,6 +55,9 @@ def patient_folds(cases: Collection[SplitCase], *, folds: int = FOLDS, seed: int
     if len(set(names)) < len(names):
         raise ValueError("two cases share an id")
     fold_of = _deal(patients, folds=min(folds, len(patients)), seed=seed)
+    empty = sorted(set(range(min(folds, len(patients)))) - set(fold_of.values()))
+    if empty:
+        raise ValueError(f"fold {empty[0]} would validate no case: too many patients were given to other folds")
     return [
         {
             "train": sorted(c.case for c in cases if fold_of[c.patient] != fold),
@@ -78,7 +83,9 @@ def _deal(patients: Mapping[str, list[SplitCase]], *, folds: int, seed: int) -> 
     total: Counter[str] = sum(has.values(), Counter())
     order = sorted(total, key=lambda name: (total[name], name == _ANY, name))
     held = [Counter[str]() for _ in range(folds)]
-    fold_of: dict[str, int] = {}
+    fold_of = _fixed(patients, folds=folds)
+    for patient, fold in fold_of.items():
+        held[fold].update(has[patient])
     for position, structure in enumerate(order):
         waiting = [p for p in has if p not in fold_of and structure in has[p]]
         # Large patients first: they are the hardest to place.
@@ -89,6 +96,12 @@ def _deal(patients: Mapping[str, list[SplitCase]], *, folds: int, seed: int) -> 
             )
             held[fold_of[patient]].update(has[patient])
     return fold_of
+
+
+def _fixed(patients: Mapping[str, list[SplitCase]], *, folds: int) -> dict[str, int]:
+    """Return patient → fold for those whose fold is given."""
+    given = {patient: [c.fold for c in cases if c.fold is not None] for patient, cases in patients.items()}
+    return {patient: found[0] for patient, found in given.items() if found and found[0] < folds}
 
 
 def _counts(cases: list[SplitCase]) -> Counter[str]:

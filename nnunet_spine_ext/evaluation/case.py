@@ -11,13 +11,14 @@ from nnunet_spine_ext.errors import DataError, Finding
 from nnunet_spine_ext.evaluation.overlap import Row, overlap_rows, unknown_values
 from nnunet_spine_ext.evaluation.pairs import Pair
 from nnunet_spine_ext.evaluation.placing import on_common_grid
+from nnunet_spine_ext.evaluation.slices import slice_rows
 from nnunet_spine_ext.evaluation.structures import Structures
 
 _SHOWN_VALUES = 5
 
 
-def measure(pair: Pair, structures: Structures) -> list[Row]:
-    """Return the rows of one case.
+def measure(pair: Pair, structures: Structures, *, slices_above: int | None = None) -> list[Row]:
+    """Return the rows of one case; those of its slices too, if `slices_above` says which (`slice_rows`).
 
     Raises:
         DataError: a file cannot be read, or holds a value that is no id of `structures`; both files are looked at.
@@ -37,7 +38,11 @@ def measure(pair: Pair, structures: Structures) -> list[Row]:
     if findings:
         raise DataError(findings)
     reference, prediction = on_common_grid(labels[0], grids[0], labels[1], grids[1])
-    return overlap_rows(reference, prediction, structures, voxel_ml=math.prod(grids[0].spacing_xyz_mm) / 1000)
+    spacing = grids[0].spacing_zyx_mm
+    rows = overlap_rows(reference, prediction, structures, voxel_ml=math.prod(spacing) / 1000)
+    if slices_above is not None:
+        rows += slice_rows(reference, prediction, structures, spacing_zyx_mm=spacing, above=slices_above)
+    return rows
 
 
 def _check_ids(file: Path, labels: Array, structures: Structures) -> Iterator[Finding]:

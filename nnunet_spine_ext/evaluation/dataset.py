@@ -22,6 +22,7 @@ def evaluate_dataset(
     model: str | None = None,
     processes: int = 2,
     subset: bool = False,
+    slices_above: int | None = None,
 ) -> Path:
     """Measure predictions against the references of a dataset in `nnUNet_raw`; see `evaluate_folder`.
 
@@ -37,6 +38,7 @@ def evaluate_dataset(
             validation folder, else the folder's name.
         processes: cases measured at once.
         subset: evaluate what was predicted, even if references are left over.
+        slices_above: measure slices as well, those with more reference pixels than this per 256 x 256.
 
     Raises:
         SetupError: no such dataset.
@@ -61,6 +63,7 @@ def evaluate_dataset(
         dataset=raw.name,
         file_ending=ending,
         cases=predicted if subset else _expected(predictions, folder, predicted, raw),
+        slices_above=slices_above,
     )
 
 

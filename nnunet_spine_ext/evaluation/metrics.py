@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Good = Literal["higher", "lower", "zero", "neither"]
@@ -156,4 +156,33 @@ CASE_METRICS = (
 )
 """Computed once per case, over all its structures."""
 
-METRICS: dict[str, Metric] = {metric.key: metric for metric in (*OVERLAP_METRICS, *CASE_METRICS)}
+SLICE_METRICS = tuple(
+    replace(
+        metric,
+        key=f"slice_{metric.key}",
+        title=f"{metric.title} per slice",
+        definition=f"mean over the kept slices of a case of: {metric.definition}",
+    )
+    for metric in OVERLAP_METRICS
+    if metric.unit == ""
+)
+"""Computed per structure and for the union, slice by slice, if slices are asked for (`slices.py`).
+
+In a slice the table's values hold as in a case; NaN is left out of the mean over slices.
+"""
+
+SLICES_KEPT = Metric(
+    key="slices_kept",
+    title="Slices kept",
+    unit="",
+    good="neither",
+    absent_in_reference=FORMULA,
+    absent_in_prediction=FORMULA,
+    absent_in_both=FORMULA,
+    definition="slices of a case with enough reference to be measured one by one",
+)
+"""Computed once per case, together with `SLICE_METRICS`."""
+
+METRICS: dict[str, Metric] = {
+    metric.key: metric for metric in (*OVERLAP_METRICS, *CASE_METRICS, *SLICE_METRICS, SLICES_KEPT)
+}

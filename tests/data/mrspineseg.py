@@ -24,6 +24,7 @@ AFFINE = np.array(
     ]
 )
 EVERYTHING = range(1, 20)
+STRUCTURE_IDS = {f"structure {i}": i for i in EVERYTHING}
 COMMON = (1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 14, 15, 16, 17)
 """All but T10, T9, T10/T11, T9/T10: 97 of the 172 real cases are like this."""
 

@@ -1,4 +1,4 @@
-"""Both fake datasets behind one face, and the command line as a user calls it."""
+"""The fake datasets behind one face, and the command line as a user calls it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from nnunet_spine_ext import cli
-from tests.data import chu, mrspineseg
+from tests.data import chu, generic, mrspineseg
 
 NUMBERS = (2, 5, 7)
 
@@ -24,6 +24,8 @@ class Published:
     """A fake download of three training cases."""
 
     name: str
+    arguments: tuple[object, ...]
+    """Of `nnunet_spine convert`, besides -d, -o and -np."""
     source: Path
     image: Callable[[int], Path]
     label: Callable[[int], Path]
@@ -38,6 +40,7 @@ def challenge(root: Path) -> Published:
     folder = mrspineseg.write_challenge(root, dict.fromkeys(NUMBERS, mrspineseg.COMMON), test1=[3], test2=[96])
     return Published(
         name="mrspineseg",
+        arguments=("mrspineseg", root),
         source=root,
         image=lambda n: folder / f"train/MR/Case{n}.nii.gz",
         label=lambda n: folder / f"train/Mask/mask_case{n}.nii.gz",
@@ -53,6 +56,7 @@ def lower_spine(root: Path) -> Published:
     chu.write(root, NUMBERS)
     return Published(
         name="chu",
+        arguments=("chu", root),
         source=root,
         image=lambda n: root / f"Img_{n:02d}.nii",
         label=lambda n: root / f"Img_{n:02d}_Labels.nii",
@@ -64,7 +68,37 @@ def lower_spine(root: Path) -> Published:
     )
 
 
+def folders(root: Path) -> Published:
+    """Return three cases for `generic`, in the challenge's geometry and ids."""
+    names = mrspineseg.STRUCTURE_IDS
+    generic.write_table(root / "names.csv", names)
+    for number in NUMBERS:
+        mrspineseg.save(mrspineseg.picture(number), root / f"images/scan_{number:02d}_T2.nii.gz")
+        mrspineseg.save(mrspineseg.mask(mrspineseg.COMMON), root / f"labels/scan_{number:02d}_seg.nii.gz")
+    return Published(
+        name="generic",
+        arguments=generic_arguments(root),
+        source=root,
+        image=lambda n: root / f"images/scan_{n:02d}_T2.nii.gz",
+        label=lambda n: root / f"labels/scan_{n:02d}_seg.nii.gz",
+        picture=mrspineseg.picture,
+        mask=lambda: mrspineseg.mask(mrspineseg.COMMON),
+        save=mrspineseg.save,
+        affine=mrspineseg.AFFINE,
+        highest_id=19,
+    )
+
+
+def generic_arguments(root: Path, *more: object, name: str = "Fake") -> tuple[object, ...]:
+    """Return what `nnunet_spine convert` needs for root/images, root/labels and root/names.csv."""
+    table = root / "names.csv"
+    folders = ("--images", root / "images", "--labels", root / "labels", "--label-table", table)
+    return ("generic", *folders, "--name", name, *more)
+
+
 PUBLISHED: dict[str, Callable[[Path], Published]] = {"mrspineseg": challenge, "chu": lower_spine}
+"""Downloads of published datasets."""
+ALL = {**PUBLISHED, "generic": folders}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -134,23 +134,24 @@ def test_facts_of_every_dataset_are_complete() -> None:
         assert dataset.name == name
         assert all((dataset.title, dataset.licence, dataset.citation, dataset.channels, dataset.layouts))
         assert dataset.where.startswith("https://")
-        assert dataset.cranio_caudal_axis_zyx in (0, 1, 2)
+        assert dataset.cranio_caudal_axis_zyx in ((None,) if name == "lung2d" else (0, 1, 2))  # axial slices
 
 
 def test_one_case_of_two_of_a_patient_cannot_be_held_out(tmp_path: Path) -> None:
     from dataclasses import replace
 
     from dataset_conversion import chu as converter
-    from dataset_conversion.frame import Release, _held_out
+    from dataset_conversion.frame import Release
+    from dataset_conversion.hold_out import held_out
 
     chu.write(tmp_path, [1, 2, 3])
     release: Release = converter.find(tmp_path)
     patients = {"Img_01": "A", "Img_02": "A", "Img_03": "B"}
     same_patient = replace(release, cases=tuple(replace(c, patient=patients[c.case]) for c in release.cases))
-    _, findings = _held_out(same_patient, tmp_path, ["1"])
+    _, findings = held_out(same_patient.cases, tmp_path, ["1"])
     assert [f.file.name for f in findings] == ["Img_01.nii"]
     assert "other images of the same patient" in findings[0].finding
-    assert _held_out(same_patient, tmp_path, ["1", "2"])[1] == []
+    assert held_out(same_patient.cases, tmp_path, ["1", "2"])[1] == []
 
 
 @pytest.mark.parametrize("missing", ["nnunet_spine_ext.dataset_conversion", "numpy"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from dataset_conversion import DATASETS, convert
 from nnunet_spine_ext.data.cropping import read_crops
 from nnunet_spine_ext.data.geometry import Grid, read_grid, read_image, voxels
 from nnunet_spine_ext.data.phantom import write_phantom
+from nnunet_spine_ext.errors import DataError
 from tests.data import mrspineseg
 
 NAMES = ["S", "L5", "L4", "L3", "L2", "L1", "T12", "T11", "T10", "T9"]
@@ -53,10 +55,13 @@ def test_every_case_goes_where_nnunet_wants_it(challenge: Path) -> None:
     assert names_in(folder / "labelsTr") == [f"{case}.nii.gz" for case in training]
     assert names_in(folder / "imagesTs") == [f"{case}_0000.nii.gz" for case in ("Case003", "Case004", "Case096")]
     assert names_in(folder) == [
+        "conversion_log.html",
         "conversion_log.json",
         "dataset.json",
         "imagesTr",
         "imagesTs",
+        "labels.ctbl",
+        "labels.label",
         "labelsTr",
         "splits_final.json",
     ]
@@ -326,6 +331,16 @@ def test_course_release_as_downloaded_in_parts(tmp_path: Path) -> None:
     assert folder.name == "Dataset501_MRSpineSegCourse"
     assert names_in(folder / "labelsTr") == [f"Case00{n}.nii.gz" for n in range(1, 5)]
     assert names_in(folder / "imagesTs") == ["Case201_0000.nii.gz"]
+
+
+def test_two_releases_in_one_folder_are_not_mixed(tmp_path: Path) -> None:
+    mrspineseg.write_challenge(tmp_path / "download", dict.fromkeys([2, 5], mrspineseg.COMMON))
+    mrspineseg.write_sibling(tmp_path / "download", [1, 2])
+    finding = r"holds 2 releases: challenge in MRSpineSeg_Challenge_SMU/, SpineSagT2Wdataset3 in SpineSagT2Wdataset3/"
+    with pytest.raises(DataError, match=finding):
+        converted(tmp_path / "download")
+    shutil.move(tmp_path / "download/SpineSagT2Wdataset3/train", tmp_path / "download/MRSpineSeg_Challenge_SMU/more")
+    assert converted(tmp_path / "download").name == "Dataset501_MRSpineSeg"
 
 
 def test_facts_name_licence_citation_and_where_to_ask(challenge: Path) -> None:

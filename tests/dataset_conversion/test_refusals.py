@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nibabel as nib
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.data import mrspineseg
-from tests.dataset_conversion.published import PUBLISHED, Published, nnunet_spine
+from tests.dataset_conversion.published import ALL, PUBLISHED, Published, nnunet_spine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,11 +143,6 @@ def strange_name(p: Published) -> Path:
     return copy
 
 
-def capital_ending(p: Published) -> Path:
-    path = p.label(5)
-    return path.rename(path.with_name(path.name.replace(".nii", ".NII")))
-
-
 def folder_instead_of_file(p: Published) -> Path:
     p.image(5).unlink()
     p.image(5).mkdir()
@@ -201,7 +196,6 @@ BROKEN = {
     "a folder": Broken(damage=folder_instead_of_file, finding="no such file", remedy="Check the folder"),
     "same number twice": Broken(damage=twice, finding="has the same number as", remedy="Keep one"),
     "unknown name": Broken(damage=strange_name, finding="is not called like", remedy="Rename it"),
-    "ending in capitals": Broken(damage=capital_ending, finding="is not called like", remedy="Rename it"),
     "mask elsewhere": Broken(
         damage=lambda p: moved(p, 12), finding=r"lies up to 12\.00 voxels beside its image", remedy="correct the header"
     ),
@@ -218,15 +212,31 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("dataset", PUBLISHED)
-@pytest.mark.parametrize("kind", BROKEN)
+OTHERWISE_IN_GENERIC = {
+    "mask missing": ("has no label: 'scan_05_seg' is missing in labels/", "Add its label"),
+    "mask without image": ("has no image: 'scan_05_t2' is missing in images/", "Add its image"),
+    "same number twice": ("has no label: 'scan_0005_seg' is missing", "Add its label"),
+    "unknown name": (r"is not called like the other images \(images are called 'CASE_t2'", "rename it"),
+    "coloured mask": ("nothing of the scheme 'table' is labelled", "--keep-empty"),  # black in all three channels
+}
+NOT_IN_GENERIC = {"a folder"}
+"""It may be a DICOM series."""
+
+
+@pytest.mark.parametrize(
+    ("dataset", "kind"),
+    [(dataset, kind) for dataset in ALL for kind in BROKEN if dataset != "generic" or kind not in NOT_IN_GENERIC],
+)
 def test_broken_input_is_named_and_nothing_is_written(kind: str, dataset: str, tmp_path: Path) -> None:
-    published = PUBLISHED[dataset](tmp_path / "download")
+    published = ALL[dataset](tmp_path / "download")
     broken = BROKEN[kind]
+    if dataset == "generic" and kind in OTHERWISE_IN_GENERIC:
+        finding, remedy = OTHERWISE_IN_GENERIC[kind]
+        broken = replace(broken, finding=finding, remedy=remedy)
     file = broken.damage(published)
     raw = tmp_path / "raw"
     raw.mkdir()
-    ended = nnunet_spine("convert", published.name, published.source, "-d", 501, "-o", raw, "-np", 1)
+    ended = nnunet_spine("convert", *published.arguments, "-d", 501, "-o", raw, "-np", 1)
     assert ended.code == 1
     (line,) = [line for line in ended.error.splitlines() if line.strip().startswith(f"{file}: ")]
     assert re.search(broken.finding, line)
@@ -236,10 +246,9 @@ def test_broken_input_is_named_and_nothing_is_written(kind: str, dataset: str, t
 
 
 def test_the_undamaged_downloads_are_accepted(tmp_path: Path) -> None:
-    for name, write in PUBLISHED.items():
+    for number, (name, write) in enumerate(ALL.items(), start=1):
         published = write(tmp_path / name)
-        raw = tmp_path / "raw"
-        assert nnunet_spine("convert", name, published.source, "-d", len(name), "-o", raw, "-np", 1).code == 0
+        assert nnunet_spine("convert", *published.arguments, "-d", number, "-o", tmp_path / "raw", "-np", 1).code == 0
 
 
 def test_all_findings_come_at_once(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def test_mended_case_is_measured_and_the_rest_is_not_measured_again(
     (predictions / "case1.nii.gz").write_bytes(good)
     measured: list[str] = []
     plain = cases_module.measure
-    monkeypatch.setattr(cases_module, "measure", lambda pair, s: (measured.append(pair.case), plain(pair, s))[1])
+    monkeypatch.setattr(cases_module, "measure", lambda p, s, **more: (measured.append(p.case), plain(p, s))[1])
     assert evaluate(tmp_path, tmp_path / "m.csv").read_bytes() == undisturbed
     assert measured == ["case1"]
     assert not list(tmp_path.glob("*partial*"))
@@ -164,7 +164,7 @@ import sys, time
 from pathlib import Path
 import nnunet_spine_ext.evaluation.cases as cases
 plain = cases.measure
-def slow(pair, structures):
+def slow(pair, structures, **more):
     time.sleep(0.3)
     return plain(pair, structures)
 cases.measure = slow

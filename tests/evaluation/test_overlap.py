@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from nnunet_spine_ext.errors import SpineExtError
-from nnunet_spine_ext.evaluation.metrics import CASE_METRICS, METRICS, OVERLAP_METRICS
+from nnunet_spine_ext.evaluation.metrics import CASE_METRICS, METRICS, OVERLAP_METRICS, SLICE_METRICS, SLICES_KEPT
 from nnunet_spine_ext.evaluation.overlap import (
     FORMULAS,
     challenge_dice,
@@ -77,7 +77,7 @@ def test_missing_label_cell_by_cell(metric: str) -> None:
 
 def test_missing_label_table_covers_every_metric_and_every_metric_has_a_formula() -> None:
     assert [m.key for m in OVERLAP_METRICS] == list(MISSING) == list(FORMULAS)
-    assert set(METRICS) == {*MISSING, *(m.key for m in CASE_METRICS)}
+    assert set(METRICS) == {*MISSING, *(m.key for m in (*CASE_METRICS, *SLICE_METRICS, SLICES_KEPT))}
 
 
 def test_structure_that_fills_the_image_has_no_specificity() -> None:
