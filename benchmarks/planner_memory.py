@@ -26,6 +26,7 @@ from torch import nn
 from nnunet_spine_ext.networks.registry import build
 from nnunet_spine_ext.planning.losses import nnunet_loss
 from nnunet_spine_ext.planning.memory import Loss, TrainingMemory, count_training_memory
+from nnunet_spine_ext.planning.real_step import RealStep
 
 CLASSES = 20
 WIDTHS = {2: (32, 64, 128, 256, 512, 512, 512, 512), 3: (32, 64, 128, 256, 320, 320, 320, 320)}
@@ -114,57 +115,12 @@ PLANS = (
 )
 
 
-class Step:
-    """A real step of one plan."""
-
-    def __init__(self, plan: Plan, *, patch: tuple[int, ...], loss: Loss, device: str) -> None:
-        self.network, self.loss = plan.build().to(device).train(), loss
-        self.image = torch.randn(plan.batch, 1, *patch, device=device)
-        with torch.no_grad():
-            shapes = [(o.shape[0], 1, *o.shape[2:]) for o in self.network(self.image)]
-        self.targets = [torch.randint(0, CLASSES, s, device=device).to(torch.int16) for s in shapes]
-
-    def forward(self) -> torch.Tensor:
-        """Return the loss."""
-        return self.loss(self.network(self.image), self.targets)
-
-    @property
-    def given(self) -> list[torch.Tensor]:
-        """Return what is there before the step."""
-        return [*self.network.parameters(), *self.network.buffers(), self.image, *self.targets]
+def real_step(plan: Plan, *, patch: tuple[int, ...], loss: Loss, device: str) -> RealStep:
+    """Return a step of one plan with data."""
+    return RealStep(plan.build(), patch=patch, batch=plan.batch, classes=CLASSES, loss=loss, device=device)
 
 
-def saved_bytes(step: Step) -> int:
-    """Return the bytes of the storages that autograd saved, without weights, image and targets."""
-    held: list[torch.Tensor] = []
-
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
-        held.append(tensor.detach())
-        return held[-1]
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        step.forward()
-    given = {tensor.data_ptr() for tensor in step.given}
-    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in held}
-    return sum(count for start, count in storages.items() if start not in given)
-
-
-def cpu_peak_bytes(step: Step) -> int:
-    """Return the most that torch's CPU allocator had handed out at once."""
-    gc.collect()
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-        outputs = step.network(step.image)
-        loss = step.loss(outputs, step.targets)
-        loss.backward()
-    events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
-    now = peak = sum(t.numel() * t.element_size() for t in step.given)
-    for event in sorted(events, key=lambda e: e.start_ns()):
-        now += event.nbytes()
-        peak = max(peak, now)
-    return peak
-
-
-def cuda_bytes(step: Step, *, steps: int = 3) -> tuple[int, int, int]:
+def cuda_bytes(step: RealStep, *, steps: int = 3) -> tuple[int, int, int]:
     """Return (peak allocated, peak reserved, in use by the driver's count) over complete steps."""
     torch.backends.cudnn.benchmark = True  # as nnU-Net trains
     optimizer = torch.optim.SGD(step.network.parameters(), 1e-2, weight_decay=3e-5, momentum=0.99, nesterov=True)
@@ -174,9 +130,9 @@ def cuda_bytes(step: Step, *, steps: int = 3) -> tuple[int, int, int]:
             torch.cuda.reset_peak_memory_stats()
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cuda"):
-            outputs = step.network(step.image)
-            loss = step.loss(outputs, step.targets)
+            outputs, loss = step.forward()
         scaler.scale(loss).backward()
+        del outputs
         scaler.unscale_(optimizer)
         torch.nn.utils.clip_grad_norm_(step.network.parameters(), 12)
         scaler.step(optimizer)
@@ -206,8 +162,8 @@ def _line(what: str, predicted: float, measured: float) -> str:
 def on_cpu(plan: Plan, loss: Loss) -> list[str]:
     """Return the lines for one plan on the CPU."""
     memory = predict(plan, patch=plan.cpu_patch, loss=loss, device="cpu")
-    step = Step(plan, patch=plan.cpu_patch, loss=loss, device="cpu")
-    saved, peak = saved_bytes(step), cpu_peak_bytes(step)
+    step = real_step(plan, patch=plan.cpu_patch, loss=loss, device="cpu")
+    saved, peak = step.saved_bytes(), step.cpu_peak_bytes()
     rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return [
         f"{plan.name}; here patch {plan.cpu_patch}, batch {plan.batch}, full precision",
@@ -220,7 +176,7 @@ def on_cpu(plan: Plan, loss: Loss) -> list[str]:
 def on_gpu(plan: Plan, loss: Loss) -> list[str]:
     """Return the lines for one plan on a GPU."""
     memory = predict(plan, patch=plan.patch, loss=loss, device="cuda")
-    allocated, reserved, driver = cuda_bytes(Step(plan, patch=plan.patch, loss=loss, device="cuda"))
+    allocated, reserved, driver = cuda_bytes(real_step(plan, patch=plan.patch, loss=loss, device="cuda"))
     gc.collect()
     torch.cuda.empty_cache()
     return [

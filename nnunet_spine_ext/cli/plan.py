@@ -20,7 +20,11 @@ def command(
     ] = 8,
     configurations: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option("-c", help="Configuration to plan, also several: -c 2d 3d_fullres. [default: all]"),
+        typer.Option(
+            "-c",
+            help="Configuration to plan, also several: -c 2d 3d_fullres; 25d for patches of several slices of 2d's "
+            "data. [default: all of nnU-Net's, or the one that the recipe fixes]",
+        ),
     ] = None,
     depth: Annotated[str, typer.Option("-depth", help="Patches across thick slices: full, stock, or auto.")] = "auto",
     overwrite_plans_name: Annotated[
@@ -38,6 +42,7 @@ def command(
 
     \b
     nnunet_spine plan -d 501 -tr SpineHybridTrainer -gpu_memory_target 24
+    nnunet_spine plan -d 501 -tr SpineRes50UNetTrainer -c 25d
     nnunet_spine plan -d 501 -p nnUNetPlans --check
     """
     if depth not in ("auto", "full", "stock"):

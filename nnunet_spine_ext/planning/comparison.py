@@ -52,7 +52,8 @@ def _row(name: str, manager: PlansManager, counter: ConfigurationCounter) -> Row
         trainer=counter.trainer.__name__,
         patch_size=patch,
         batch_size=int(configuration["batch_size"]),
-        image_share=prod(min(1.0, n / s) for n, s in zip(patch, shape, strict=True)),
+        # The patch of 25d has an axis more than the slices that its median image is given in.
+        image_share=prod(min(1.0, n / s) for n, s in zip(patch[-len(shape) :], shape, strict=True)),
         memory=memory,
         problem=problem,
     )

@@ -60,22 +60,30 @@ def through_plane_axis(spacing_mm: Sequence[float]) -> int | None:
 
 
 def full_depth_topologies(*, shape: Sequence[float], spacing_mm: Sequence[float], axis: int) -> list[Topology]:
-    """Return the patches that cover the whole median `shape` along `axis`, from the whole image downwards.
+    """Return the patches that cover the whole median `shape` along `axis`, from the whole image downwards."""
+    return shrinking_topologies(shape=shape, spacing_mm=spacing_mm, kept_axis=axis)
+
+
+def shrinking_topologies(
+    *, shape: Sequence[float], spacing_mm: Sequence[float], kept_axis: int | None = None
+) -> list[Topology]:
+    """Return ever smaller patches, from the whole median image downwards, `kept_axis` always whole.
 
     The other axes shrink as in nnU-Net's loop: the one that covers most of the image first, by the smallest step that
     the pooling allows.
     """
     size = [ceil(n) for n in shape]
-    depth = size[axis]
-    in_plane = [i for i in range(len(size)) if i != axis]
+    whole = list(size)
+    shrinking = [i for i in range(len(size)) if i != kept_axis]
     found = []
-    while all(size[i] >= 2 * MIN_FEATURE_MAP_EDGE for i in in_plane):
+    while all(size[i] >= 2 * MIN_FEATURE_MAP_EDGE for i in shrinking):
         topology = Topology.of(size, spacing_mm=spacing_mm)
         found.append(topology)
-        reduced = max(in_plane, key=lambda i: topology.patch_size[i] / shape[i])
+        reduced = max(shrinking, key=lambda i: topology.patch_size[i] / shape[i])
         size = list(topology.patch_size)
         size[reduced] -= _step(topology, reduced, spacing_mm)
-        size[axis] = depth
+        if kept_axis is not None:
+            size[kept_axis] = whole[kept_axis]
     return found
 
 

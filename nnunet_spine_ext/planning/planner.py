@@ -22,14 +22,19 @@ from nnunet_spine_ext.planning.counting import ConfigurationCounter
 from nnunet_spine_ext.planning.depth import DepthMode
 from nnunet_spine_ext.planning.plans_file import SPINE_KEY, merged, read_json, write_json
 from nnunet_spine_ext.planning.sharing import STOCK_PLANS_NAME, is_preprocessed, share_preprocessed_data
+from nnunet_spine_ext.planning.slice_patches import SLICES_CONFIGURATION
 from nnunet_spine_ext.planning.spine_planner import SpinePlanner
 from nnunet_spine_ext.planning.stock import stock_plans
 from nnunet_spine_ext.planning.trainers import find_trainer, plans_name_of
 
 Say = Callable[[str], object]
 
-CONFIGURATIONS = ("2d", "3d_lowres", "3d_fullres", "3d_cascade_fullres")
-"""What nnU-Net plans; others in a plans file are the user's own."""
+NNUNET_CONFIGURATIONS = ("2d", "3d_lowres", "3d_fullres", "3d_cascade_fullres")
+CONFIGURATIONS = (*NNUNET_CONFIGURATIONS, SLICES_CONFIGURATION)
+"""What can be planned: nnU-Net's own, and patches of several slices. Others in a plans file are the user's own."""
+
+TRAINED_FIRST = ("3d_fullres", SLICES_CONFIGURATION)
+"""Which configuration the command for training is shown for, if it was planned."""
 
 CASCADE = {"3d_lowres", "3d_fullres", "3d_cascade_fullres"}
 """One needs the other: the low resolution hands its labels to the cascade, which inherits from full resolution."""
@@ -57,7 +62,8 @@ def plan(
         gpu_memory_target_gb: what one training step may need in all, in GB of 2^30 bytes, as nvidia-smi shows it.
         depth: patches across thick slices: "full" for all slices, "stock" as nnU-Net does, "auto" for full depth
             where enough of each slice is left.
-        configurations: of nnU-Net's four; `None` for all that its rules see a need for.
+        configurations: of nnU-Net's four, and 25d (the data of 2d in patches of several slices, for networks of ours);
+            `None` for all of nnU-Net's that its rules see a need for, or the one that the trainer's recipe fixes.
         overwrite_plans_name: another name for the file, without .json.
         processes: for extracting the fingerprint.
         say: receives the report, a line or a table at a time.
@@ -71,7 +77,7 @@ def plan(
     folder = _prepare(dataset_id, processes=processes)
     file = folder / f"{overwrite_plans_name or plans_name_of(trainer_class)}.json"
     old = _read_own(file)
-    with tqdm(desc="Counting training steps", unit=" steps", bar_format="{desc}: {n}{unit} [{elapsed}]") as bar:
+    with _progress() as bar:
         planner = _planner(
             folder.name,
             trainer_class,
@@ -87,9 +93,9 @@ def plan(
         rows = compare(plans, planner.counter)
         beside = _beside_stock(stock or stock_plans(dataset_id), rows, planner, on_count=bar.update)
     plans[SPINE_KEY] = _facts(planner, rows)
-    write_json(file, merged(plans, old, replaced=wanted or CONFIGURATIONS))
+    write_json(file, merged(plans, old, replaced=planner.wanted or NNUNET_CONFIGURATIONS))
     steps = _next_steps(dataset_id, folder, plans, trainer_class.__name__)
-    for line in [table(beside), *planner.notes, *sharing, *_missing(wanted, plans), *steps]:
+    for line in [table(beside), *planner.notes, *sharing, *_missing(planner.wanted, plans), *steps]:
         say(line)
     return file
 
@@ -115,12 +121,18 @@ def check(dataset_id: int, plans_name: str, *, trainer: str | None = None, say: 
     if dataset is None:
         raise SetupError(f"dataset.json is missing in {folder}. Plan the dataset again.")
     trainer_class = find_trainer(trainer or plans.get(SPINE_KEY, {}).get("trainer", "nnUNetTrainer"))
-    rows = compare(plans, ConfigurationCounter(trainer_class, dataset=dataset, plans=plans))
+    with _progress() as bar:
+        rows = compare(plans, ConfigurationCounter(trainer_class, dataset=dataset, plans=plans, on_count=bar.update))
     say(table(rows))
     for row in rows:
         if row.problem:
             say(f"{row.configuration}: {row.problem}")
     return rows
+
+
+def _progress() -> Any:  # noqa: ANN401  (tqdm has no types)
+    """Return a bar without an end: how many steps a search will count is not known."""
+    return tqdm(desc="Counting training steps", unit=" steps", bar_format="{desc}: {n}{unit} [{elapsed}]")
 
 
 def _read_own(file: Path) -> dict[str, Any] | None:
@@ -149,7 +161,7 @@ def _wanted(configurations: Sequence[str] | None) -> tuple[str, ...] | None:
         return None
     unknown = [c for c in configurations if c not in CONFIGURATIONS]
     if unknown:
-        raise PlanError(f"Unknown configuration {', '.join(unknown)}; nnU-Net plans {', '.join(CONFIGURATIONS)}.")
+        raise PlanError(f"Unknown configuration {', '.join(unknown)}; there are {', '.join(CONFIGURATIONS)}.")
     wanted = set(configurations)
     if wanted & {"3d_lowres", "3d_cascade_fullres"}:
         wanted |= CASCADE
@@ -222,14 +234,15 @@ def _next_steps(dataset_id: int, folder: Path, plans: Mapping[str, Any], trainer
     name, manager = plans["plans_name"], PlansManager(dict(plans))
     todo = [
         c
-        for c in manager.available_configurations
-        if not is_preprocessed(folder, manager.get_configuration(c).data_identifier) and c != "3d_cascade_fullres"
+        for c, configuration in plans["configurations"].items()
+        if "inherits_from" not in configuration  # it has the data of another
+        and not is_preprocessed(folder, manager.get_configuration(c).data_identifier)
     ]
     lines = [f"Plans: {folder / name}.json"]
     if todo:
         lines.append(f"Preprocess: nnUNetv2_preprocess -d {dataset_id} -plans_name {name} -c {' '.join(todo)}")
     else:
         lines.append("Preprocessed data: shared with the stock plan, nothing to do")
-    configuration = "3d_fullres" if "3d_fullres" in plans["configurations"] else "2d"
+    configuration = next(c for c in (*TRAINED_FIRST, *plans["configurations"]) if c in plans["configurations"])
     lines.append(f"Train: nnUNetv2_train {dataset_id} {configuration} 0 -tr {trainer} -p {name}")
     return lines

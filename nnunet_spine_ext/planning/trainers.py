@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 from importlib import import_module
+from math import prod
 from typing import Any
 
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
 from nnunet_spine_ext.errors import SetupError
 from nnunet_spine_ext.paths import make_trainers_findable
@@ -67,9 +70,12 @@ def network_options_of(trainer: type[nnUNetTrainer]) -> dict[str, Any]:
     network_name = getattr(trainer, "network_name", None)
     if network_name is None:
         return {}
-    from nnunet_spine_ext.networks.registry import NETWORKS
+    from nnunet_spine_ext.networks.registry import NETWORKS, SLICES_KEY
 
-    return {**NETWORKS[network_name].options, **trainer.network_options} if is_planned(network_name) else {}
+    if not is_planned(network_name):
+        return {}
+    options = {**NETWORKS[network_name].options, **trainer.network_options}
+    return {name: value for name, value in options.items() if name != SLICES_KEY}
 
 
 def is_planned(network_name: str) -> bool:
@@ -78,3 +84,33 @@ def is_planned(network_name: str) -> bool:
 
     row = NETWORKS[network_name]
     return row.family == "u-shape" and 3 in row.dims
+
+
+def has_own_stages(trainer: type[nnUNetTrainer]) -> bool:
+    """Return whether the trainer's network has stages of its own, so that the words of a plan do not shape it."""
+    network_name = getattr(trainer, "network_name", None)
+    if network_name is None:
+        return False
+    from nnunet_spine_ext.networks.registry import NETWORKS
+
+    return NETWORKS[network_name].family == "slice"
+
+
+def accepted_patch(trainer: type[nnUNetTrainer], configuration: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return a configuration's patch, rounded up to what the trainer's network can take.
+
+    A patch always suits the strides of its plan. A trainer may build its network from other words than the plan's
+    (`architecture_words`: a paper's own stages), whose strides then decide.
+    """
+    patch = tuple(int(n) for n in configuration["patch_size"])
+    if getattr(trainer, "network_name", None) is None or has_own_stages(trainer):
+        return patch
+    from nnunet_spine_ext.networks.registry import entry, slice_axis
+
+    words = trainer.architecture_words(ConfigurationManager(dict(configuration)))
+    divisors = [prod(steps) for steps in zip(*words["strides"], strict=True)]
+    axis = slice_axis(entry(trainer.network_name), words, patch)
+    if axis is not None:
+        divisors = [1 if i == axis else d for i, d in enumerate(divisors)] if len(divisors) == len(patch) else divisors
+    divisors = [1] * (len(patch) - len(divisors)) + divisors
+    return tuple(-(-n // d) * d for n, d in zip(patch, divisors, strict=False))

@@ -1,14 +1,15 @@
-"""Small networks in nnU-Net's words, and independent counts of a real step of theirs, with data, on the CPU."""
+"""Small networks in nnU-Net's words, and a real step of theirs, with data, on the CPU."""
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
 from torch import nn
+
+from nnunet_spine_ext.planning.real_step import RealStep
 
 FEATURES = (8, 16, 32, 64)
 CLASSES = 4
@@ -57,44 +58,8 @@ def hybrid(dims: int = 3, *, thick_slices: bool = False, **options: Any) -> nn.M
     )
 
 
-class RealStep:
-    """One training step with data: network, image, and targets for each output."""
-
-    def __init__(
-        self, network: nn.Module, *, patch: Sequence[int], batch: int, loss: Callable[[Any, Any], torch.Tensor]
-    ) -> None:
-        self.network, self.loss = network.train(), loss
-        self.image = torch.randn(batch, 1, *patch)
-        with torch.no_grad():
-            shapes = [output.shape for output in network(self.image)]
-        self.targets = [torch.randint(0, CLASSES, (s[0], 1, *s[2:])).to(torch.int16) for s in shapes]
-        self.given = [*network.parameters(), *network.buffers(), self.image, *self.targets]
-
-    def saved_bytes(self) -> int:
-        """Bytes of the storages that autograd holds after the forward pass, without weights, image and targets."""
-        held = []
-
-        def pack(tensor: torch.Tensor) -> torch.Tensor:
-            held.append(tensor.detach())
-            return held[-1]
-
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            loss = self.loss(self.network(self.image), self.targets)
-        assert torch.isfinite(loss)
-        given = {tensor.data_ptr() for tensor in self.given}
-        storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in held}
-        return sum(count for start, count in storages.items() if start not in given)
-
-    def peak_bytes(self) -> int:
-        """The most that torch's CPU allocator handed out at once during the step, over what was there before."""
-        gc.collect()
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-            outputs = self.network(self.image)
-            loss = self.loss(outputs, self.targets)
-            loss.backward()
-        events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
-        now = peak = sum(t.numel() * t.element_size() for t in self.given)
-        for event in sorted(events, key=lambda e: e.start_ns()):
-            now += event.nbytes()
-            peak = max(peak, now)
-        return peak
+def real_step(
+    network: nn.Module, *, patch: Sequence[int], batch: int, loss: Callable[[Any, Any], torch.Tensor]
+) -> RealStep:
+    """One training step of a network of this file, with data."""
+    return RealStep(network, patch=patch, batch=batch, classes=CLASSES, loss=loss)

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from nnunet_spine_ext.planning.backward import Backward, SavedTensors
 from nnunet_spine_ext.planning.losses import nnunet_loss
-from tests.planning.steps import RealStep, hybrid, plain, residual
+from tests.planning.steps import hybrid, plain, real_step, residual
 
 
 class Twice(torch.autograd.Function):
@@ -70,7 +70,7 @@ def test_gradients_of_a_tangled_graph_equal_those_of_the_engine() -> None:
 def test_gradients_of_a_training_step_equal_those_of_the_engine(build: Callable[..., nn.Module]) -> None:
     torch.manual_seed(0)
     loss = nnunet_loss(deep_supervision_outputs=3)
-    step = RealStep(build(thick_slices=True), patch=(6, 32, 32), batch=2, loss=loss)
+    step = real_step(build(thick_slices=True), patch=(6, 32, 32), batch=2, loss=loss)
     gradients_by_both(list(step.network.parameters()), lambda: loss(step.network(step.image), step.targets))
 
 
