@@ -1,21 +1,29 @@
-"""The registry as a table: text, Markdown or JSON, from facts computed for one input size."""
+"""What networks cost on one input, as text, Markdown or JSON."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from tqdm import tqdm
+
 from nnunet_spine_ext.networks.default_plan import default_architecture, padded_patch
+from nnunet_spine_ext.networks.entries import NetworkEntry
 from nnunet_spine_ext.networks.facts import MemoryCount, NetworkFacts, network_facts
+from nnunet_spine_ext.networks.listing import aligned, dims_text, markdown_table, record
 from nnunet_spine_ext.networks.plans_file import PlannedInput, read_planned_input
+from nnunet_spine_ext.networks.published import why_it_differs
 from nnunet_spine_ext.networks.registry import NETWORKS, entry
 
 DEFAULT_CHANNELS = 1
 DEFAULT_CLASSES = 20
 """MRSpineSeg: T2 images, background and 19 structures."""
 
-HEADER = ("network", "what", "paper", "dims", "parameters (M)", "GMAC", "training memory (GB)", "trainers")
+COUNTED_BATCH = 2
+"""Samples of the training step whose memory is counted: nnU-Net's smallest batch."""
+
+HEADER = ("network", "dims", "parameters (M)", "GMAC", "training memory (GB)")
 
 
 def planned_input(
@@ -41,26 +49,26 @@ def planned_input(
     )
 
 
-def registry_facts(
-    planned: PlannedInput, *, name: str | None = None, memory: MemoryCount | None = None
-) -> list[NetworkFacts]:
-    """Return the facts of one network, or of all that take the plan's dimensions (2D ones take 3D slice by slice).
+def shown_rows(planned: PlannedInput, *, name: str | None = None) -> list[NetworkEntry]:
+    """Return one row, or all that take the plan's dimensions (2D ones take 3D slice by slice).
 
     Raises:
-        PlanError: no such network, or the plan does not fit it.
+        PlanError: no such network.
     """
-    rows = [entry(name)] if name else [r for r in NETWORKS.values() if len(planned.patch_size) >= min(r.dims)]
-    return [
-        network_facts(
-            row,
-            planned.architecture,
-            patch_size=planned.patch_size,
-            input_channels=planned.input_channels,
-            num_classes=planned.num_classes,
-            memory=memory,
-        )
-        for row in rows
-    ]
+    return [entry(name)] if name else [r for r in NETWORKS.values() if len(planned.patch_size) >= min(r.dims)]
+
+
+def registry_facts(
+    rows: Iterable[NetworkEntry], planned: PlannedInput, *, memory: MemoryCount | None = None
+) -> list[NetworkFacts]:
+    """Return the facts of networks on a plan, with a bar while several are counted.
+
+    Raises:
+        PlanError: the plan does not fit a network.
+    """
+    counted = list(rows)
+    bar = tqdm(counted, desc="Counting", unit=" networks", disable=len(counted) < 2)
+    return [network_facts(row, planned, memory=memory) for row in bar]
 
 
 def as_json(facts: Sequence[NetworkFacts]) -> str:
@@ -70,56 +78,59 @@ def as_json(facts: Sequence[NetworkFacts]) -> str:
 
 def as_markdown(facts: Sequence[NetworkFacts]) -> str:
     """Return a Markdown table and a line that states the input."""
-    lines = [HEADER, tuple("---" for _ in HEADER), *(_cells(one) for one in facts)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{_input_line(facts)}"
+    return f"{markdown_table(HEADER, [_cells(one) for one in facts])}\n\n{input_line(facts[0])}"
 
 
 def as_text(facts: Sequence[NetworkFacts]) -> str:
     """Return an aligned table and a line that states the input; for one network, its sources too."""
-    rows = [HEADER, *(_cells(one) for one in facts)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = aligned([HEADER, *(_cells(one) for one in facts)])
     if len(facts) == 1:
         lines += ["", *_details(facts[0])]
-    return "\n".join([*lines, "", _input_line(facts)])
+    return "\n".join([*lines, "", input_line(facts[0])])
+
+
+def input_line(one: NetworkFacts) -> str:
+    """Return for what input the facts hold."""
+    size = " x ".join(map(str, one.patch_size))
+    line = f"For an input of {size}, {one.input_channels} channel(s), {one.num_classes} logits; GMAC at batch 1"
+    if one.training_memory_gb is None:
+        return f"{line}."
+    return f"{line}, memory of a training step by the first trainer at batch {COUNTED_BATCH}, counted for float16."
 
 
 def _cells(one: NetworkFacts) -> tuple[str, ...]:
     memory = "not counted" if one.training_memory_gb is None else f"{one.training_memory_gb:.1f}"
-    dims = ", ".join(f"{d}D" for d in one.entry.dims)
-    size = f"{one.parameters / 1e6:.1f}"
-    row = one.entry
-    return (row.name, row.summary, row.cite, dims, size, f"{one.gmac:.1f}", memory, ", ".join(row.trainers))
+    return (one.entry.name, dims_text(one.entry), f"{one.parameters / 1e6:.1f}", f"{one.gmac:.1f}", memory)
 
 
 def _details(one: NetworkFacts) -> list[str]:
-    options = ", ".join(f"{name}={value!r}" for name, value in one.entry.options.items()) or "defaults"
-    known = [f"known size: {o.what}: {o.parameters:,} here, {o.published:,} in the source" for o in one.entry.oracles]
-    return [f"paper: {one.entry.paper}", f"class: {one.entry.network}", f"options: {options}", *known]
-
-
-def _input_line(facts: Sequence[NetworkFacts]) -> str:
-    first = facts[0]
-    size = " x ".join(map(str, first.patch_size))
-    return f"For an input of {size}, {first.input_channels} channel(s), {first.num_classes} logits, batch 1."
+    row = one.entry
+    options = ", ".join(f"{name}={value!r}" for name, value in row.options.items()) or "defaults"
+    lines = [
+        row.summary,
+        f"paper: {row.paper}",
+        f"class: {row.network}",
+        f"options: {options}",
+        f"trainers: {', '.join(row.trainers)}",
+        f"parameters: {one.parameters:,}",
+    ]
+    if one.frozen_parameters:
+        lines.append(f"frozen: {one.frozen_parameters:,} of them never learn")
+    for known in row.oracles:
+        why = why_it_differs(row, known)
+        size = f"{known.what}: {known.parameters:,} here, {known.published:,} in the source"
+        lines.append(f"known size: {size}" + (f" ({why})" if why else ""))
+    return lines
 
 
 def _record(one: NetworkFacts) -> dict[str, object]:
-    row = one.entry
     return {
-        "name": row.name,
-        "family": row.family,
-        "summary": row.summary,
-        "paper": row.paper,
-        "dims": list(row.dims),
-        "network": row.network,
-        "options": dict(row.options),
-        "trainers": list(row.trainers),
-        "known_sizes": [{"what": o.what, "parameters": o.parameters, "published": o.published} for o in row.oracles],
+        **record(one.entry),
         "patch_size": list(one.patch_size),
         "input_channels": one.input_channels,
         "num_classes": one.num_classes,
         "parameters": one.parameters,
+        "frozen_parameters": one.frozen_parameters,
         "gmac": one.gmac,
         "training_memory_gb": one.training_memory_gb,
     }
