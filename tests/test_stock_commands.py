@@ -20,7 +20,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from nnunet_spine_ext.networks.registry import NETWORKS
 from nnunet_spine_ext.paths import trainers_dir
+from nnunet_spine_ext.planning.fixed import FixedByRecipe
+from nnunet_spine_ext.planning.trainers import find_trainer, plans_name_of
 
 pytestmark = pytest.mark.slow
 
@@ -34,11 +37,14 @@ class Workspace:
     """nnU-Net's folders under `root`, and commands run with them."""
 
     root: Path
+    workers: int = 1
+    """Loading and writing processes of training and prediction; each costs seconds of importing."""
 
     @property
     def environment(self) -> dict[str, str]:
         folders = {f"nnUNet_{name}": str(self.root / f"nnUNet_{name}") for name in ("raw", "preprocessed", "results")}
-        small = {"nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": "2", "nnUNet_compile": "f"}
+        workers = {"nnUNet_n_proc_DA": str(self.workers), "nnUNet_def_n_proc": str(1 + self.workers)}
+        small = {**workers, "nnUNet_compile": "f"}
         return {**os.environ, **folders, **small, "nnUNet_extTrainer": str(trainers_dir())}
 
     @property
@@ -73,20 +79,20 @@ class Workspace:
         )
 
     def predict(self, output: str, configuration: str, *, trainer: str = TRAINER, plans: str = "nnUNetPlans") -> Path:
-        images = str(self.dataset / "imagesTs")
+        images, workers = str(self.dataset / "imagesTs"), str(self.workers)
         self.run(
             *("nnUNetv2_predict", "-i", images, "-o", output, "-d", DATASET, "-c", configuration, "-f", "0"),
-            *("-tr", trainer, "-p", plans, "-device", "cpu", "--disable_tta", "-npp", "1", "-nps", "1"),
+            *("-tr", trainer, "-p", plans, "-device", "cpu", "--disable_tta", "-npp", workers, "-nps", workers),
         )
         return self.root / output
 
 
-def make_workspace(root: Path) -> Workspace:
+def make_workspace(root: Path, *, size: int = 64) -> Workspace:
     """A converted, planned and preprocessed tiny phantom with all three kinds of plans."""
     workspace = Workspace(root=root)
     for name in ("raw", "preprocessed", "results"):
         (root / f"nnUNet_{name}").mkdir(parents=True)
-    workspace.run("nnunet_spine", "phantom", "phantom", "--cases", "6", "--size", "64", "--slices", "8")
+    workspace.run("nnunet_spine", "phantom", "phantom", "--cases", "6", "--size", str(size), "--slices", "8")
     # Every structure of this scheme occurs in fold 0's validation case: nnUNetv2_find_best_configuration cannot average
     # over one that occurs in none.
     workspace.run("nnunet_spine", "convert", "mrspineseg", "phantom", "-d", DATASET, "--labels", "paper004")
@@ -164,6 +170,66 @@ def test_validation_alone(trained: Workspace) -> None:
     assert before.keys() == after.keys()
     assert all(np.array_equal(before[name], after[name]) for name in before)
     assert list(validation.glob("*.npz"))
+
+
+def memory_gb() -> float:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES") / 2**30
+
+
+@pytest.fixture(scope="module")
+def thick_slices(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Slices of 96 x 96 pixels, which every network's strides divide, smaller than the slices are thick."""
+    return replace(make_workspace(tmp_path_factory.mktemp("thick"), size=96), workers=0)
+
+
+def variant_of(name: str) -> str:
+    """Two iterations; more for deep encoders, whose BatchNorm needs some before its stored statistics mean anything."""
+    family = NETWORKS[str(find_trainer(name).network_name)].family
+    return f"{name}_1epochs_{20 if family == 'slice' else 2}iterations"
+
+
+def train_or_expect_overflow(workspace: Workspace, configuration: str, *, trainer: str, plans: str) -> None:
+    """Train and validate; where BatchNorm's statistics lag too far behind the weights, nnU-Net stops at huge logits."""
+    try:
+        workspace.train(configuration, trainer=trainer, plans=plans)
+    except AssertionError as error:
+        fold = workspace.model(trainer, plans, configuration) / "fold_0"
+        normed_by_batch = "BatchNorm" in json.loads((fold / "debug.json").read_text())["network"]
+        if not (normed_by_batch and "Encountered inf in predicted array" in str(error)):
+            raise
+        assert (fold / "checkpoint_final.pth").exists()
+        shutil.rmtree(fold.parent)
+        pytest.xfail("trained; its BatchNorm statistics are too young for a prediction in nnU-Net's half precision")
+
+
+def planned_for(workspace: Workspace, name: str) -> tuple[str, str]:
+    """The configuration that a trainer is for, and plans that have it; a paper's own stages need their own plan."""
+    trainer = find_trainer(name)
+    dims, papers_own = NETWORKS[str(trainer.network_name)].dims, name.endswith("PaperTrainer")
+    own = "2d" if 3 not in dims or (papers_own and 2 in dims) else "3d_fullres"
+    configuration = FixedByRecipe.of(trainer).configuration or own
+    if not papers_own:
+        return configuration, "nnUNetPlans"
+    workspace.run("nnunet_spine", "plan", "-d", DATASET, "-tr", name, "-c", configuration)
+    return configuration, plans_name_of(trainer)
+
+
+@pytest.mark.parametrize("name", [name for row in NETWORKS.values() for name in row.trainers])
+def test_every_trainer_trains_validates_and_predicts(thick_slices: Workspace, name: str) -> None:
+    if name == "SpineHybridPaperTrainer" and memory_gb() < 16:
+        pytest.skip("744 million weights with Adam's states need 16 GB of free memory")
+    configuration, plans = planned_for(thick_slices, name)
+    trainer = variant_of(name)
+    train_or_expect_overflow(thick_slices, configuration, trainer=trainer, plans=plans)
+    model = thick_slices.model(trainer, plans, configuration)
+    summary = json.loads((model / "fold_0" / "validation" / "summary.json").read_text())
+    assert summary["metric_per_case"]
+    predictions = label_maps(thick_slices.predict(f"by_{name}", configuration, trainer=trainer, plans=plans))
+    images = sorted((thick_slices.dataset / "imagesTs").glob("*_0000.nii.gz"))
+    assert [p.name.replace("_0000.nii.gz", ".nii.gz") for p in images] == list(predictions)
+    for image, labels in zip(images, predictions.values(), strict=True):
+        assert labels.shape == sitk.GetArrayFromImage(sitk.ReadImage(str(image))).shape
+    shutil.rmtree(model)  # checkpoints of half a gigabyte each
 
 
 def test_find_best_configuration(trained: Workspace) -> None:

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 import torch
@@ -29,7 +30,12 @@ from nnunet_spine_ext.training.deep_supervision import (
     deep_supervision_weights,
     slice_wise_scales,
 )
-from nnunet_spine_ext.training.guards import stop_for_loss
+from nnunet_spine_ext.training.guards import (
+    LossNotFinite,
+    leaving_step_at_bad_loss,
+    stop_for_loss,
+    where_it_begins,
+)
 from nnunet_spine_ext.training.memory_check import check_memory
 from nnunet_spine_ext.training.mirroring import choose_mirroring
 from nnunet_spine_ext.training.network import build_network, resolve_architecture, set_deep_supervision, unwrapped
@@ -187,19 +193,31 @@ class SpineTrainer(nnUNetTrainer):
         self._iteration = 0
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Train one batch; a loss that is not finite stops the run."""
-        result: dict[str, Any] = super().train_step(batch)
+        """Train one batch; a loss that is not finite stops the run, with the layer where it begins."""
+        # Without a scaler, a bad loss would spoil all weights, and with them the traces of where it began.
+        guard = leaving_step_at_bad_loss(self.loss) if self.grad_scaler is None else nullcontext()
+        try:
+            with guard:
+                result: dict[str, Any] = super().train_step(batch)
+        except LossNotFinite as left:
+            self._stop(left.value, batch)
         if not np.isfinite(result["loss"]):
-            stop_for_loss(
-                float(result["loss"]),
-                epoch=self.current_epoch,
-                iteration=self._iteration,
-                network=type(unwrapped(self.network)).__name__,
-                learning_rate=self.optimizer.param_groups[0]["lr"],
-                half_precision=self.grad_scaler is not None,
-            )
+            self._stop(float(result["loss"]), batch)
         self._iteration += 1
         return result
+
+    def _stop(self, loss: float, batch: dict[str, Any]) -> NoReturn:
+        half_precision = self.grad_scaler is not None
+        image = batch["data"].to(self.device)
+        stop_for_loss(
+            loss,
+            epoch=self.current_epoch,
+            iteration=self._iteration,
+            network=type(unwrapped(self.network)).__name__,
+            learning_rate=self.optimizer.param_groups[0]["lr"],
+            half_precision=half_precision,
+            where=where_it_begins(self.network, image, half_precision=half_precision),
+        )
 
     def on_validation_epoch_end(self, val_outputs: list[dict[str, Any]]) -> None:
         """Warn of a validation loss that is not finite: nnU-Net would log it without a word."""
