@@ -15,17 +15,27 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from nnunet_spine_ext.data.cases import Step
+from nnunet_spine_ext.data.repairs import require_hounsfield
 from nnunet_spine_ext.errors import SpineExtError
 
 from . import chu, lung2d, lung3d, mrspineseg, spider, verse
 from .frame import Dataset, Options, Release, convert_dataset
 from .generic import Folders, convert_folders
 
-__all__ = ["DATASETS", "Dataset", "Folders", "Options", "Release", "convert", "convert_dataset", "convert_folders"]
+__all__ = [
+    "DATASETS", "IMAGE_STEPS", "Dataset", "Folders", "Options", "Release", "convert", "convert_dataset",
+    "convert_folders",
+]  # fmt: skip
 
 DATASETS: dict[str, Dataset] = {
     module.DATASET.name: module.DATASET for module in (mrspineseg, chu, spider, verse, lung2d, lung3d)
 }
+IMAGE_STEPS: dict[str, Step] = {
+    step.__name__: step
+    for step in (require_hounsfield, *(step for dataset in DATASETS.values() for step in dataset.image_steps))
+}
+"""Name → what a converter does to images; the names stand in dataset.json."""
 
 
 def convert(

@@ -230,6 +230,8 @@ def _description(dataset: Dataset, release: Release, rules: CaseRules) -> dict[s
             "scheme": scheme.name,
             "ordered_labels": scheme.ordered,
             **({} if axis is None else {"cranio_caudal_axis_zyx": axis}),
+            # For `nnunet_spine prepare`. Not the header step: headers of other images are not known as wrong.
+            **({"image_steps": [step.__name__ for step in dataset.image_steps]} if dataset.image_steps else {}),
             **({"n4": rules.n4.to_json()} if rules.n4 else {}),
             **({"headers": _headers(dataset, rules)} if dataset.header_step else {}),
             # Only where it is so: a report warns that a phantom is no patient.

@@ -152,6 +152,7 @@ DATASET = Dataset(
         "All series of a patient are on the same side of every fold. splits_published.json holds the publisher's own "
         "training and validation patients (overview.csv) as a single fold: copy it over splits_final.json to use it.",
         "Axes were turned by the headers to posterior, superior, right (no interpolation), so that arrays are "
-        "(sagittal slices, height, depth) in all cases. Turn other images alike before predicting on them.",
+        "(sagittal slices, height, depth) in all cases. `nnunet_spine prepare` turns other images alike before "
+        "predicting.",
     ),
 )

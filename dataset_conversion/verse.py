@@ -178,7 +178,7 @@ DATASET = Dataset(
         "splits_published.json holds the published training and validation sets as a single fold: copy it over "
         "splits_final.json to use it. All scans of a patient are on the same side of every fold.",
         "Axes were turned by the headers to left, posterior, superior (no interpolation), so that arrays are (axial "
-        "slices, rows, columns) in all cases. Turn other images alike before predicting on them.",
+        "slices, rows, columns) in all cases. `nnunet_spine prepare` turns other images alike before predicting.",
         "Vertebrae cut by the border of an image are labelled in some scans and not in others.",
     ),
 )

@@ -14,7 +14,7 @@ from nnunet_spine_ext.data import n4
 from nnunet_spine_ext.data.cases import UnrepairableError
 from nnunet_spine_ext.data.geometry import Grid, voxels
 from nnunet_spine_ext.data.n4 import N4Options, correct, shrink_factors_xyz
-from nnunet_spine_ext.data.n4_folder import correct_folder, recorded_options
+from nnunet_spine_ext.data.new_images import Preparation, prepare_folder, recorded_preparation
 from nnunet_spine_ext.errors import DataError
 from tests.conftest import NnunetFolders
 from tests.data import generic
@@ -197,18 +197,22 @@ def test_a_dataset_records_what_was_done_and_later_images_are_corrected_alike(
     assert facts["field_minimum"] < 1 < facts["field_maximum"]
     assert facts["seconds"] >= 0
     assert [c["repair"] for c in entry["changes"]] == ["n4"]
-    ended = nnunet_spine("n4", "-i", root / "images", "-o", tmp_path / "later", "-d", 501, "-np", 1)
+    ended = nnunet_spine("prepare", "-i", root / "images", "-o", tmp_path / "later", "-d", 501, "-np", 1)
     assert ended.code == 0, ended.error
-    assert "2 corrected images in" in ended.out
+    assert "2 prepared images in" in ended.out
     written = sitk.ReadImage(str(folder / "imagesTr/scan_05_0000.nii.gz"))
     later = sitk.ReadImage(str(tmp_path / "later/scan_05.nii.gz"))
     assert (voxels(written) == voxels(later)).all()
-    record = json.loads((tmp_path / "later/n4.json").read_text())
-    assert record["options"] == QUICK.to_json()
-    assert {k: v for k, v in record["files"]["scan_05.nii.gz"].items() if k in ("field_minimum", "shrink_xyz")} == {
-        k: facts[k] for k in ("field_minimum", "shrink_xyz")
-    }
-    assert sorted(p.name for p in (tmp_path / "later").iterdir()) == ["n4.json", "scan_05.nii.gz", "scan_07.nii.gz"]
+    record = json.loads((tmp_path / "later/prepared.json").read_text())
+    assert record["options"] == {"image_steps": [], "n4": QUICK.to_json()}
+    assert {
+        k: v for k, v in record["files"]["scan_05.nii.gz"]["n4"].items() if k in ("field_minimum", "shrink_xyz")
+    } == {k: facts[k] for k in ("field_minimum", "shrink_xyz")}
+    assert sorted(p.name for p in (tmp_path / "later").iterdir()) == [
+        "prepared.json",
+        "scan_05.nii.gz",
+        "scan_07.nii.gz",
+    ]
 
 
 def test_images_and_labels_are_the_same_with_and_without_n4(tmp_path: Path, quick: None) -> None:
@@ -232,16 +236,16 @@ def test_finished_images_are_kept_and_changed_ones_made_again(tmp_path: Path, mo
 
     monkeypatch.setattr(n4, "correct", counted)
     out = tmp_path / "out"
-    correct_folder(images, out, options=QUICK)
+    prepare_folder(images, out, preparation=Preparation(n4=QUICK))
     before = {p.name: p.read_bytes() for p in out.iterdir()}
-    correct_folder(images, out, options=QUICK)
+    prepare_folder(images, out, preparation=Preparation(n4=QUICK))
     assert len(calls) == 2
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
     (out / "scan_05.nii.gz").write_bytes(b"damaged")
-    correct_folder(images, out, options=QUICK)
+    prepare_folder(images, out, preparation=Preparation(n4=QUICK))
     assert len(calls) == 3
     assert (out / "scan_05.nii.gz").read_bytes() == before["scan_05.nii.gz"]
-    correct_folder(images, out, options=N4Options(iterations=(5,), target_mm=4.0))
+    prepare_folder(images, out, preparation=Preparation(n4=N4Options(iterations=(5,), target_mm=4.0)))
     assert len(calls) == 5
 
 
@@ -258,11 +262,11 @@ def test_a_stopped_run_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(n4, "correct", stop_at_second)
     with pytest.raises(KeyboardInterrupt):
-        correct_folder(images, tmp_path / "out", options=QUICK)
-    assert not (tmp_path / "out/n4.json").exists()
-    correct_folder(images, tmp_path / "out", options=QUICK)
+        prepare_folder(images, tmp_path / "out", preparation=Preparation(n4=QUICK))
+    assert not (tmp_path / "out/prepared.json").exists()
+    prepare_folder(images, tmp_path / "out", preparation=Preparation(n4=QUICK))
     assert len(calls) == 3
-    assert len(json.loads((tmp_path / "out/n4.json").read_text())["files"]) == 2
+    assert len(json.loads((tmp_path / "out/prepared.json").read_text())["files"]) == 2
 
 
 def test_bad_images_are_all_named(tmp_path: Path) -> None:
@@ -270,28 +274,28 @@ def test_bad_images_are_all_named(tmp_path: Path) -> None:
     (images / "scan_05.nii.gz").write_bytes(b"")
     generic.save(np.zeros((6, 32, 32), np.int16), images / "scan_09.nii.gz")
     with pytest.raises(DataError) as caught:
-        correct_folder(images, tmp_path / "out", options=QUICK)
+        prepare_folder(images, tmp_path / "out", preparation=Preparation(n4=QUICK))
     assert [f.file.name for f in caught.value.findings] == ["scan_05.nii.gz", "scan_09.nii.gz"]
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["n4.json", "scan_07.nii.gz"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["prepared.json", "scan_07.nii.gz"]
 
 
 def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
-        correct_folder(tmp_path / "absent", tmp_path / "out", options=QUICK)
+        prepare_folder(tmp_path / "absent", tmp_path / "out", preparation=Preparation(n4=QUICK))
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no image"):
-        correct_folder(tmp_path / "empty", tmp_path / "out", options=QUICK)
+        prepare_folder(tmp_path / "empty", tmp_path / "out", preparation=Preparation(n4=QUICK))
     with pytest.raises(DataError, match="is the folder of the originals"):
-        correct_folder(tmp_path / "empty", tmp_path / "empty", options=QUICK)
+        prepare_folder(tmp_path / "empty", tmp_path / "empty", preparation=Preparation(n4=QUICK))
 
 
-def test_a_dataset_without_n4_is_told_so(tmp_path: Path) -> None:
+def test_a_dataset_whose_images_are_as_published_is_told_so(tmp_path: Path) -> None:
     (tmp_path / "dataset.json").write_text('{"spine": {}}')
-    with pytest.raises(DataError, match=r"records no N4 correction.*Predict from the images as they are"):
-        recorded_options(tmp_path)
+    with pytest.raises(DataError, match=r"records nothing .*Predict from the images as they are"):
+        recorded_preparation(tmp_path, {})
     (tmp_path / "dataset.json").write_text('{"spine": {"n4": {"target_mm": 3}}}')
     with pytest.raises(DataError, match="Convert the dataset again"):
-        recorded_options(tmp_path)
+        recorded_preparation(tmp_path, {})
 
 
 def test_ct_has_no_bias_field(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ PAGES: tuple[str, ...] = (
     "networks",
     "phantom",
     "convert",
-    "n4",
+    "prepare",
     "plan",
     "train",
     "predict",

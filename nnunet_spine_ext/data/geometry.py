@@ -201,6 +201,9 @@ def unreadable(path: Path, message: str) -> DataError:
     if "orthonormal" in message:
         finding = "its header's axes are not at right angles (ITK refuses such a direction matrix)"
         return DataError.of(path, finding, "Correct the header's sform or qform, or leave this case out.")
+    if "No such file or directory" in message and path.exists():
+        # What ITK says of a header that ends too early: the system's last error, whatever that was about.
+        return DataError.of(path, "cannot be read: it is cut off, or its header is damaged", "Get it again.")
     reason = message.strip().splitlines()[-1].replace(f'"{path}"', "this file")
     return DataError.of(path, f"cannot be read ({reason})", "It is damaged or no image file: get it again.")
 

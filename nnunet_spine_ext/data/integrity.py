@@ -16,6 +16,8 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
+from nnunet_spine_ext.data import metaimage
+
 GZIP_MAGIC = b"\x1f\x8b"
 _CHUNK_BYTES = 1 << 20
 _HEADER_BYTES = 540
@@ -45,11 +47,14 @@ def defect(path: Path) -> tuple[str, str] | None:
     """Return what is wrong with the bytes of a file and what to do about it; None if nothing is.
 
     A gzip stream must end with a right checksum; a NIfTI file (NIfTI-1 or NIfTI-2, compressed or not) must hold as many
-    bytes as its header promises, none of them NaN or infinity. Of other formats only the gzip stream is checked.
+    bytes as its header promises, none of them NaN or infinity; a MetaImage file (.mha) likewise, but for NaN, which ITK
+    reads as it is. Of other formats only the gzip stream is checked.
 
     Raises:
         OSError: the file cannot be opened.
     """
+    if path.suffix.lower() == metaimage.ENDING:
+        return metaimage.metaimage_defect(path)
     compressed = is_gzip(path)
     try:
         with path.open("rb") as file:

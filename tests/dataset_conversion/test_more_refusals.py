@@ -25,8 +25,6 @@ NO_SUCH = {
 OTHERWISE = {
     ("spider", "label 20"): ("holds the ids 20, but positions above 10 have no class", "Check the mask"),
     ("spider", "label 20 as float"): ("holds the ids 20, but positions above 10 have no class", "Check the mask"),
-    ("spider", "cut-off image"): ("cannot be read", "get it again"),
-    ("spider", "cut-off mask"): ("cannot be read", "get it again"),
     # Both are turned by their own headers first: what is left is a mask in another place.
     ("spider", "mask mirrored"): ("voxels beside its image", "correct the header"),
     ("verse", "mask mirrored"): ("voxels beside its image", "correct the header"),
