@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 
 from nnunet_spine_ext.networks.registry import NETWORKS
 from nnunet_spine_ext.paths import trainers_dir
@@ -183,9 +184,9 @@ def thick_slices(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 def variant_of(name: str) -> str:
-    """Two iterations; more for deep encoders, whose BatchNorm needs some before its stored statistics mean anything."""
-    family = NETWORKS[str(find_trainer(name).network_name)].family
-    return f"{name}_1epochs_{20 if family == 'slice' else 2}iterations"
+    """Two iterations; more where there may be BatchNorm, whose stored statistics mean nothing after two."""
+    normed_by_plan = NETWORKS[str(find_trainer(name).network_name)].family == "u-shape" and "Paper" not in name
+    return f"{name}_1epochs_{2 if normed_by_plan else 20}iterations"
 
 
 def train_or_expect_overflow(workspace: Workspace, configuration: str, *, trainer: str, plans: str) -> None:
@@ -194,10 +195,11 @@ def train_or_expect_overflow(workspace: Workspace, configuration: str, *, traine
         workspace.train(configuration, trainer=trainer, plans=plans)
     except AssertionError as error:
         fold = workspace.model(trainer, plans, configuration) / "fold_0"
-        normed_by_batch = "BatchNorm" in json.loads((fold / "debug.json").read_text())["network"]
-        if not (normed_by_batch and "Encountered inf in predicted array" in str(error)):
+        if "Encountered inf in predicted array" not in str(error):
             raise
-        assert (fold / "checkpoint_final.pth").exists()
+        weights = torch.load(fold / "checkpoint_final.pth", weights_only=False)["network_weights"]
+        if not any(name.endswith("running_mean") for name in weights):
+            raise
         shutil.rmtree(fold.parent)
         pytest.xfail("trained; its BatchNorm statistics are too young for a prediction in nnU-Net's half precision")
 
