@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from nnunet_spine_ext.data.cropping import CROPS_FILE, read_crops, restore_folder
@@ -99,12 +100,14 @@ def _command_line(arguments: list[str]) -> Iterator[None]:
 def _not_found(trainer: str) -> str:
     """Say where a trainer was looked for, and which trainers there are."""
     ours = sorted(n for f in trainers_dir().glob("spine_*.py") for n in _trainer_classes(f))
+    near = get_close_matches(trainer, ours, n=1)
     folders = [p for p in os.environ.get(TRAINERS_VARIABLE, "").split(os.pathsep) if p]
     absent = [p for p in folders if not Path(p).is_dir()]
     return "\n".join(
         [
             f"No trainer is called {trainer}: neither nnU-Net nor {TRAINERS_VARIABLE} ({os.pathsep.join(folders)}) "
             "has it.",
+            *(f"Did you mean {name}?" for name in near),
             *(f"The folder {p} in {TRAINERS_VARIABLE} does not exist." for p in absent),
             f"Ours are {', '.join(ours)}; each also as <name>_<N>epochs.",
             "If a checkpoint asks for it, install the package that trained the model, in the release it names "

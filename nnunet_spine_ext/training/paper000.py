@@ -51,13 +51,13 @@ class Paper000Recipe(SubsetTrainer):
         *_, axes = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
         return (0.0, 0.0), False, list(self.configuration_manager.patch_size), axes
 
+    @staticmethod
     def get_training_transforms(
-        self,
-        patch_size: Any,  # noqa: ANN401, ARG002
-        rotation_for_DA: Any,  # noqa: ANN401, ARG002
+        patch_size: Any,  # noqa: ANN401, ARG004
+        rotation_for_DA: Any,  # noqa: ANN401, ARG004
         deep_supervision_scales: list[list[float]] | None,
         mirror_axes: tuple[int, ...],
-        do_dummy_2d_data_aug: bool,  # noqa: ARG002
+        do_dummy_2d_data_aug: bool,  # noqa: ARG004
         use_mask_for_norm: list[bool] | None = None,
         is_cascaded: bool = False,
         foreground_labels: list[int] | None = None,
@@ -65,7 +65,7 @@ class Paper000Recipe(SubsetTrainer):
         ignore_label: int | None = None,
     ) -> Any:  # noqa: ANN401
         """Return mirroring with probability 0.3 for each axis; the arguments are nnU-Net's."""
-        validation = self.get_validation_transforms(
+        validation = SubsetTrainer.get_validation_transforms(
             deep_supervision_scales, is_cascaded, foreground_labels, regions, ignore_label
         )
         return flips_only(

@@ -23,7 +23,7 @@ from tests.conftest import NnunetFolders
 from tests.planning.synthetic import LABELS, write_dataset
 
 TRAINERS = [name for row in NETWORKS.values() for name in row.trainers]
-SHOWN = ["SpineUNetPPTrainer", "SpineMiniSegTrainer", "SpineTransUNetTrainer"]
+SHOWN = ["SpineUNetPPTrainer", "SpineMiniSegTrainer", pytest.param("SpineTransUNetTrainer", marks=pytest.mark.slow)]
 """Supervision at full resolution, stages of its own on a plan, and a network tied to its patch."""
 DATASET: dict[str, Any] = {"shape": (12, 96, 72), "spacing_mm": (4.4, 0.9, 0.9)}
 

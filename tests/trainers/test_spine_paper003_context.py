@@ -109,7 +109,9 @@ def test_recipe_is_nnunets_or_the_papers(make_small: MakeTrainer, name: str) -> 
         assert trainer.num_epochs == 1000
 
 
-@pytest.mark.parametrize("name", TRAINERS)
+@pytest.mark.parametrize(
+    "name", [n if n == "SpineDeepLabV3PlusPaperTrainer" else pytest.param(n, marks=pytest.mark.slow) for n in TRAINERS]
+)
 def test_the_loss_falls_on_a_batch_seen_again(make_small: MakeTrainer, name: str) -> None:
     torch.manual_seed(0)
     trainer = make_small(name)

@@ -91,7 +91,9 @@ def test_an_unknown_trainer_is_explained(nnunet_folders: NnunetFolders, monkeypa
     text = str(raised.value)
     assert "No trainer is called SpineHybridTrainr" in text
     assert "The folder /no/such/folder in nnUNet_extTrainer does not exist" in text
-    assert "SpineBaselineTrainer, SpineHybridNoHANCTrainer" in text
+    assert "Did you mean SpineHybridTrainer?" in text
+    ours = text.partition("Ours are ")[2].partition(";")[0].split(", ")
+    assert {"SpineBaselineTrainer", "SpineHybridTrainer", "SpineUNetPPTrainer"} <= set(ours)
 
 
 def test_an_unset_variable_is_named() -> None:
