@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from nnunet_spine_ext.networks.published import PAPER_003_COSTS
 from nnunet_spine_ext.networks.registry import build_preset
 
 SIZE = 880
@@ -40,69 +41,77 @@ class Published:
 
     name: str
     backbone: str
-    parameters: str
-    gflops: float
     row: str
     """Of the registry."""
     arguments: Mapping[str, Any]
     """Of the row's preset."""
     remark: str
 
+    @property
+    def parameters(self) -> str:
+        """Of the paper, as printed there."""
+        return PAPER_003_COSTS[self.row].parameters
+
+    @property
+    def gflops(self) -> float:
+        """Of the paper, as printed there."""
+        return PAPER_003_COSTS[self.row].gmac
+
 
 _UNET = {"input_channels": 1, "num_classes": 20}
 
 TABLE_3 = (
     Published(
-        name="U-Net", backbone="", parameters="13M", gflops=366.85, row="unet-003",
+        name="U-Net", backbone="", row="unet-003",
         arguments={"network": "unet-003", **_UNET},
         remark="widths 64 to 512, a fifth stage of 512, linear up-sampling",
     ),
     Published(
-        name="PSPNet", backbone="ResNet101", parameters="27M", gflops=470.54, row="pspnet",
+        name="PSPNet", backbone="ResNet101", row="pspnet",
         arguments={"encoder": "resnet34", "head": "progressive"},
         remark="the table's backbone is wrong: ResNet-34 at stride 8 has these numbers, ResNet-101 65.6 M",
     ),
     Published(
-        name="DeepLabv3+", backbone="ResNet101", parameters="59M", gflops=261.38, row="deeplabv3plus", arguments={},
+        name="DeepLabv3+", backbone="ResNet101", row="deeplabv3plus", arguments={},
         remark="output stride 16, plain instead of separable convolutions",
     ),
     Published(
-        name="DenseASPP", backbone="DenseNet169", parameters="18M", gflops=124.4, row="denseaspp", arguments={},
+        name="DenseASPP", backbone="DenseNet169", row="denseaspp", arguments={},
         remark="output stride 16, brought to 1/8 before the dilated layers",
     ),
     Published(
-        name="Attention U-Net", backbone="", parameters="34M", gflops=787.19, row="attention-unet",
+        name="Attention U-Net", backbone="", row="attention-unet",
         arguments={"network": "attention-unet", **_UNET},
         remark="widths 64 to 1024, in 2D",
     ),
     Published(
-        name="DANet", backbone="ResNet101", parameters="66M", gflops=139.01, row="danet",
+        name="DANet", backbone="ResNet101", row="danet",
         arguments={"output_stride": 32},
         remark="an encoder without dilation (stride 32), where the original has stride 8",
     ),
     Published(
-        name="EMANet", backbone="ResNet101", parameters="53M", gflops=681.19, row="emanet", arguments={},
+        name="EMANet", backbone="ResNet101", row="emanet", arguments={},
         remark="stem of three convolutions, stride 8",
     ),
     Published(
-        name="Inf-Net", backbone="Res2Net101", parameters="50M", gflops=192.55, row="infnet", arguments={},
+        name="Inf-Net", backbone="Res2Net101", row="infnet", arguments={},
         remark="arithmetic not reproduced: how the paper made it multi-class is not published",
     ),
     Published(
-        name="MiniSeg", backbone="", parameters="83K", gflops=1.5, row="miniseg", arguments={},
+        name="MiniSeg", backbone="", row="miniseg", arguments={},
         remark="without the further heads of training; with them 85 K",
     ),
     Published(
-        name="PSANet", backbone="ResNet101", parameters="78M", gflops=482.13, row="psanet",
+        name="PSANet", backbone="ResNet101", row="psanet",
         arguments={"patch_size": (SIZE, SIZE)},
         remark="arithmetic not reproduced by any stride: 830 at 8, 220 at 16; only stride 8 has these weights",
     ),
     Published(
-        name="ResUNet++", backbone="", parameters="14M", gflops=836.62, row="resunetpp", arguments={"form": "paper003"},
+        name="ResUNet++", backbone="", row="resunetpp", arguments={"form": "paper003"},
         remark="a public re-implementation of widths 32 to 512; the authors' own has 4.1 M",
     ),
     Published(
-        name="TransUNet", backbone="", parameters="110M", gflops=514.03, row="transunet",
+        name="TransUNet", backbone="", row="transunet",
         arguments={"patch_size": (SIZE, SIZE)},
         remark="neither number reproduced: position embeddings of the native 55 x 55 tokens give 107.4 M",
     ),
