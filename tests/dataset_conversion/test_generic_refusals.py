@@ -195,7 +195,7 @@ BROKEN = {
         finding="keeps its voxels in another file",
         remedy="Convert it",
     ),
-    "cut MetaImage": Broken(damage=lambda r: cut_as(r, ".mha"), finding="cannot be read", remedy="get it again"),
+    "cut MetaImage": Broken(damage=lambda r: cut_as(r, ".mha"), finding="is cut off", remedy="copy the file again"),
     "cut NRRD": Broken(damage=lambda r: cut_as(r, ".nrrd"), finding="cannot be read", remedy="get it again"),
     "cut PNG": Broken(damage=lambda r: cut_picture(r, ".png"), finding="cannot be read", remedy="again", pictures=True),
     "cut TIFF": Broken(
