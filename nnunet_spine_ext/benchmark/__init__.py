@@ -1,0 +1,1 @@
+"""Comparison of models: which jobs there are, how they run, and what they cost."""
