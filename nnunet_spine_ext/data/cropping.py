@@ -17,7 +17,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from nnunet_spine_ext.data.files import write_json
-from nnunet_spine_ext.data.geometry import Array, Grid, read_grid, read_image, voxels, write_image
+from nnunet_spine_ext.data.geometry import Array, Grid, numbers, read_grid, read_image, voxels, write_image
 from nnunet_spine_ext.errors import DataError, Finding
 
 CROPS_FILE = "crops.json"
@@ -97,16 +97,10 @@ class Crop:
         Raises:
             KeyError, TypeError, ValueError: the entry is not such a description.
         """
-        source = entry["source"]
         return cls(
-            source=Grid(
-                size_xyz=_numbers(int, source["size_xyz"]),
-                spacing_xyz_mm=_numbers(float, source["spacing_xyz_mm"]),
-                origin_xyz_mm=_numbers(float, source["origin_xyz_mm"]),
-                direction=_numbers(float, source["direction"], count=9),
-            ),
-            start_xyz=_numbers(int, entry["start_xyz"]),
-            size_xyz=_numbers(int, entry["size_xyz"]),
+            source=Grid.from_json(entry["source"]),
+            start_xyz=numbers(int, entry["start_xyz"]),
+            size_xyz=numbers(int, entry["size_xyz"]),
         )
 
     @property
@@ -243,9 +237,3 @@ def _rounded_up(start: int, stop: int, *, whole: int, multiple_of: int) -> tuple
         return 0, whole
     first = min(max(start - (width - (stop - start)) // 2, 0), whole - width)
     return first, first + width
-
-
-def _numbers(kind: type[Any], values: Any, *, count: int = 3) -> tuple[Any, ...]:  # noqa: ANN401 - parsed JSON
-    if len(values) != count:
-        raise ValueError(f"expected {count} numbers, got {values}")
-    return tuple(kind(value) for value in values)

@@ -5,7 +5,8 @@ SimpleITK's tuples are in x y z order, numpy arrays and nnU-Net's plans in z y x
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,24 @@ class Grid:
             spacing_xyz_mm=image.GetSpacing(),
             origin_xyz_mm=image.GetOrigin(),
             direction=image.GetDirection(),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain lists and numbers; floats survive JSON exactly, because `json` writes their `repr`."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> Grid:
+        """Return the grid that `to_json` described.
+
+        Raises:
+            KeyError, TypeError, ValueError: the entry is not such a description.
+        """
+        return cls(
+            size_xyz=numbers(int, entry["size_xyz"]),
+            spacing_xyz_mm=numbers(float, entry["spacing_xyz_mm"]),
+            origin_xyz_mm=numbers(float, entry["origin_xyz_mm"]),
+            direction=numbers(float, entry["direction"], count=9),
         )
 
     @property
@@ -194,6 +213,17 @@ def _write_whole(image: sitk.Image, partial: Path, path: Path) -> None:
     if defect(partial) is not None:
         found = f"cannot be written whole, {in_words(free_bytes(path))} are free on its disk"
         raise DataError.of(path, found, "Free some space on that disk and run the command again.")
+
+
+def numbers(kind: type[Any], values: Any, *, count: int = 3) -> tuple[Any, ...]:  # noqa: ANN401 - parsed JSON
+    """Return `count` numbers of one kind.
+
+    Raises:
+        TypeError, ValueError: there are not so many, or they are no numbers.
+    """
+    if len(values) != count:
+        raise ValueError(f"expected {count} numbers, got {values}")
+    return tuple(kind(value) for value in values)
 
 
 def unreadable(path: Path, message: str) -> DataError:

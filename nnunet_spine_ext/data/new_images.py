@@ -1,7 +1,8 @@
 """Prepares later test images as the images of a dataset were: axes turned, bias field corrected, by its own record.
 
 OUT/CASE_0000.nii.gz    prepared, under the names of the originals
-OUT/prepared.json       steps and parameters; per image checksums in and out, what was changed, what N4 did
+OUT/prepared.json       steps and parameters; per image checksums in and out, what was changed, what N4 did, and the
+                        grid that its axes were turned from, so that a prediction can be turned back
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from typing import Any
 from nnunet_spine_ext.data import n4
 from nnunet_spine_ext.data.cases import Step, UnrepairableError
 from nnunet_spine_ext.data.files import sha256_of, write_json, writing
-from nnunet_spine_ext.data.geometry import flattened, write_image
+from nnunet_spine_ext.data.geometry import Grid, flattened, write_image
 from nnunet_spine_ext.data.n4_options import N4Options
 from nnunet_spine_ext.data.parallel import in_parallel
 from nnunet_spine_ext.data.repairs import STANDARD, apply_steps, repair_voxels
 from nnunet_spine_ext.data.stored import VOLUME_ENDINGS, ending_of, read_stored
+from nnunet_spine_ext.data.turning_back import RECORD_FILE, TURNED_FROM
 from nnunet_spine_ext.errors import DataError, Finding
 
-RECORD_FILE = "prepared.json"
 FILE_ENDING = ".nii.gz"
 
 
@@ -169,8 +170,11 @@ def _write(task: _Task) -> dict[str, Any]:
     stored = read_stored(task.source, file="image", repairs=STANDARD)
     image, repaired = repair_voxels(stored.image, STANDARD, of="image", file="image")
     steps = [(step.__name__.replace("_", " "), step) for step in preparation.image_steps]
+    before = Grid.of(image)
     image, stepped = apply_steps(image, steps, file="image")
     facts: dict[str, Any] = {"changes": [change.what for change in (*stored.changes, *repaired, *stepped)]}
+    if Grid.of(image) != before:
+        facts[TURNED_FROM] = before.to_json()
     if preparation.n4 is not None:
         image, done = n4.correct(image, preparation.n4)
         facts["n4"] = done.to_json()

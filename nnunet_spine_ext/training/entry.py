@@ -18,13 +18,15 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from nnunet_spine_ext.data.cropping import CROPS_FILE, read_crops, restore_folder
+from nnunet_spine_ext.data.turning_back import RECORD_FILE, turn_back_folder, turned_grids
 from nnunet_spine_ext.errors import DataError, SetupError
 from nnunet_spine_ext.paths import TRAINERS_VARIABLE, make_trainers_findable, trainers_dir
 
 TRAIN_NOTE = "The arguments are those of nnUNetv2_train; the trainers of nnunet_spine_ext are found without more ado."
 PREDICT_NOTE = (
     "The arguments are those of nnUNetv2_predict; the trainers of nnunet_spine_ext are found without more ado. "
-    f"If {CROPS_FILE} lies beside the input folder, label maps are put back onto the whole images."
+    f"If {CROPS_FILE} lies beside the input folder, label maps are put back onto the whole images; if {RECORD_FILE} of "
+    "`nnunet_spine prepare` lies in it, they are turned back onto the axes of the originals."
 )
 
 
@@ -165,7 +167,21 @@ class _PredictionJob:
             raise DataError.of(self.predictions, f"nnU-Net wrote no {names_absent}", "See its messages above.")
 
     def restore(self) -> None:
-        """Put the label maps back onto the whole images if the dataset was converted with a crop."""
+        """Put the label maps back onto the images as they were before `prepare` turned them or `--crop` cut them."""
+        self._turn_back()
+        self._undo_crop()
+
+    def _turn_back(self) -> None:
+        record = self.images / RECORD_FILE
+        if not record.is_file():
+            return
+        originals = turned_grids(record, file_ending=self.file_ending)
+        turned = turn_back_folder(self.predictions, originals, file_ending=self.file_ending)
+        print(f"{len(turned)} label maps in {self.predictions} turned back onto the axes of the originals ({record}).")
+        if self.probabilities and turned:
+            print(f"WARNING: the .npz probabilities in {self.predictions} keep the turned axes.", file=sys.stderr)
+
+    def _undo_crop(self) -> None:
         crops_file = self.images.resolve().parent / CROPS_FILE
         if not crops_file.is_file():
             return
