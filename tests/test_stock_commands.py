@@ -70,7 +70,7 @@ class Workspace:
 
     def run(self, *command: str) -> str:
         process = self.start(*command)
-        output, _ = process.communicate(timeout=900)
+        output, _ = process.communicate(timeout=3600)
         assert process.returncode == 0, f"{' '.join(command)}\n{output[-4000:]}"
         return output
 
