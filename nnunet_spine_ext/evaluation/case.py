@@ -8,17 +8,23 @@ from pathlib import Path
 
 from nnunet_spine_ext.data.geometry import Array, Grid, read_image, voxels
 from nnunet_spine_ext.errors import DataError, Finding
-from nnunet_spine_ext.evaluation.overlap import Row, overlap_rows, unknown_values
+from nnunet_spine_ext.evaluation.boxes import masks_of
+from nnunet_spine_ext.evaluation.confusion import confusion_rows
+from nnunet_spine_ext.evaluation.distances import distance_rows
+from nnunet_spine_ext.evaluation.options import Options
+from nnunet_spine_ext.evaluation.overlap import matrix_of, overlap_rows, unknown_values
 from nnunet_spine_ext.evaluation.pairs import Pair
 from nnunet_spine_ext.evaluation.placing import on_common_grid
+from nnunet_spine_ext.evaluation.rows import Measured
 from nnunet_spine_ext.evaluation.slices import slice_rows
 from nnunet_spine_ext.evaluation.structures import Structures
+from nnunet_spine_ext.evaluation.vertebrae import centroids_of, level_rows
 
 _SHOWN_VALUES = 5
 
 
-def measure(pair: Pair, structures: Structures, *, slices_above: int | None = None) -> list[Row]:
-    """Return the rows of one case; those of its slices too, if `slices_above` says which (`slice_rows`).
+def measure(pair: Pair, structures: Structures, options: Options) -> Measured:
+    """Return the rows of one case.
 
     Raises:
         DataError: a file cannot be read, or holds a value that is no id of `structures`; both files are looked at.
@@ -38,11 +44,32 @@ def measure(pair: Pair, structures: Structures, *, slices_above: int | None = No
     if findings:
         raise DataError(findings)
     reference, prediction = on_common_grid(labels[0], grids[0], labels[1], grids[1])
-    spacing = grids[0].spacing_zyx_mm
-    rows = overlap_rows(reference, prediction, structures, voxel_ml=math.prod(spacing) / 1000)
-    if slices_above is not None:
-        rows += slice_rows(reference, prediction, structures, spacing_zyx_mm=spacing, above=slices_above)
-    return rows
+    return compare(reference, prediction, structures, options, spacing_zyx_mm=grids[0].spacing_zyx_mm)
+
+
+def compare(
+    reference: Array, prediction: Array, structures: Structures, options: Options, *, spacing_zyx_mm: tuple[float, ...]
+) -> Measured:
+    """Return everything that is measured between two label maps.
+
+    Args:
+        reference: ids known to `structures`, axes z y x.
+        prediction: the same, of the same shape.
+        structures: what to measure.
+        options: what else to measure.
+        spacing_zyx_mm: size of a voxel along each axis.
+    """
+    matrix = matrix_of(reference, prediction, structures)
+    rows = overlap_rows(matrix, structures, voxel_ml=math.prod(spacing_zyx_mm) / 1000)
+    masks = list(masks_of(reference, prediction, structures))
+    rows += level_rows(matrix, centroids_of(masks, spacing_zyx_mm), structures)
+    if options.distances:
+        for one in masks:
+            rows += distance_rows(one, spacing_zyx_mm=spacing_zyx_mm, tolerance_mm=options.tolerance_mm)
+    if options.slices_above is not None:
+        above = options.slices_above
+        rows += slice_rows(reference, prediction, structures, spacing_zyx_mm=spacing_zyx_mm, above=above)
+    return Measured(rows=rows, confusion=confusion_rows(matrix, structures))
 
 
 def _check_ids(file: Path, labels: Array, structures: Structures) -> Iterator[Finding]:

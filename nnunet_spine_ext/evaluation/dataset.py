@@ -8,8 +8,9 @@ from pathlib import Path
 
 from nnunet_spine_ext.errors import DataError, SetupError
 from nnunet_spine_ext.evaluation.cases import evaluate_folder
+from nnunet_spine_ext.evaluation.metrics import DEFAULT_TOLERANCE_MM
 from nnunet_spine_ext.evaluation.pairs import cases_in
-from nnunet_spine_ext.evaluation.sources import read_json
+from nnunet_spine_ext.evaluation.sources import fold_of, read_json
 from nnunet_spine_ext.paths import dataset_folder, nnunet_folder
 
 
@@ -20,9 +21,13 @@ def evaluate_dataset(
     *,
     output: Path,
     model: str | None = None,
+    fold: str = "",
+    seed: str = "",
     processes: int = 2,
     subset: bool = False,
     slices_above: int | None = None,
+    distances: bool = True,
+    tolerance_mm: float = DEFAULT_TOLERANCE_MM,
 ) -> Path:
     """Measure predictions against the references of a dataset in `nnUNet_raw`; see `evaluate_folder`.
 
@@ -36,9 +41,13 @@ def evaluate_dataset(
         output: the CSV file.
         model: the name under which the results appear; None takes `<trainer>__<plans>__<configuration>` for a
             validation folder, else the folder's name.
+        fold: the fold that the predictions belong to; empty takes it from a fold's validation folder.
+        seed: which of several trainings of the same model and fold; empty if there is but one.
         processes: cases measured at once.
         subset: evaluate what was predicted, even if references are left over.
         slices_above: measure slices as well, those with more reference pixels than this per 256 x 256.
+        distances: measure surface distances (HD95, ASSD, NSD): most of the time a case takes.
+        tolerance_mm: how far apart surfaces may be and still agree, for the NSD.
 
     Raises:
         SetupError: no such dataset.
@@ -58,12 +67,16 @@ def evaluate_dataset(
         labels=facts["labels"],
         model=model or model_name(predictions),
         output=output,
+        fold=fold,
+        seed=seed,
         processes=processes,
         images=_images_of(folder, raw),
         dataset=raw.name,
         file_ending=ending,
         cases=predicted if subset else _expected(predictions, folder, predicted, raw),
         slices_above=slices_above,
+        distances=distances,
+        tolerance_mm=tolerance_mm,
     )
 
 
@@ -97,14 +110,11 @@ def _images_of(references: Path, raw: Path) -> Path | None:
 
 def _expected(predictions: Path, references: Path, predicted: Collection[str], raw: Path) -> Collection[str] | None:
     """Return the cases that must be there; None for every reference."""
-    here = predictions.resolve()
-    if here.name == "validation" and here.parent.name.startswith("fold_"):
-        fold = here.parent.name.removeprefix("fold_")
-        if fold == "all":
-            return None
-        folds = _splits(raw)
-        if fold.isdigit() and int(fold) < len(folds):
-            return folds[int(fold)]
+    fold = fold_of(predictions)
+    if fold == "all":
+        return None
+    if fold.isdigit() and int(fold) < len(folds := _splits(raw)):
+        return folds[int(fold)]
     return predicted if references.resolve() == (raw / "labelsTr").resolve() else None
 
 

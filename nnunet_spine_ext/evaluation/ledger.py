@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_spine_ext.data.files import write_json, writing
-from nnunet_spine_ext.evaluation.overlap import Row
 from nnunet_spine_ext.evaluation.pairs import Pair
+from nnunet_spine_ext.evaluation.rows import Measured
 
 _SETTINGS_FILE = ".settings.json"
 
@@ -42,19 +42,23 @@ class Ledger:
             write_json(dict(settings), file)
         return ledger
 
-    def rows(self, pair: Pair) -> list[Row] | None:
-        """Return the rows of this pair; None if it was not measured, or one of its files has changed since."""
+    def measured(self, pair: Pair) -> Measured | None:
+        """Return what was measured of this pair; None if it was not measured, or one of its files has changed since."""
         file = self._file(pair)
         if not file.is_file():
             return None
         record = json.loads(file.read_text(encoding="utf-8"))
         if record["files"] != _signature(pair):
             return None
-        return [(label, metric, value) for label, metric, value in record["rows"]]
+        return Measured(
+            rows=[(label, metric, value) for label, metric, value in record["rows"]],
+            confusion=[(reference, prediction, count) for reference, prediction, count in record["confusion"]],
+        )
 
-    def add(self, pair: Pair, rows: list[Row]) -> None:
-        """Keep the rows of one case."""
-        write_json({"files": _signature(pair), "rows": rows}, self._file(pair))
+    def add(self, pair: Pair, measured: Measured) -> None:
+        """Keep what was measured of one case."""
+        record = {"files": _signature(pair), "rows": measured.rows, "confusion": measured.confusion}
+        write_json(record, self._file(pair))
 
     def remove(self) -> None:
         """Delete the folder: the results are elsewhere now, or of no use."""

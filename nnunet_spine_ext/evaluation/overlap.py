@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 
 from nnunet_spine_ext.data.geometry import Array
 from nnunet_spine_ext.evaluation.metrics import CASE_METRICS, NAN, OVERLAP_METRICS
+from nnunet_spine_ext.evaluation.rows import Row
 from nnunet_spine_ext.evaluation.structures import ALL_STRUCTURES, Structure, Structures
-
-Row = tuple[str, str, float]
-"""label, metric, value"""
 
 _CHUNK_VOXELS = 1 << 20
 _USUAL_IDS = 1024
@@ -31,6 +29,11 @@ class Overlap:
     fn: int
     tn: int
     voxel_ml: float
+
+    @property
+    def voxels(self) -> int:
+        """All voxels of the image that count."""
+        return self.tp + self.fp + self.fn + self.tn
 
 
 def dice(overlap: Overlap) -> float:
@@ -58,6 +61,26 @@ def specificity(overlap: Overlap) -> float:
     return _ratio(overlap.tn, overlap.tn + overlap.fp)
 
 
+def accuracy(overlap: Overlap) -> float:
+    """(TP + TN) / all voxels, in [0, 1]."""
+    return _ratio(overlap.tp + overlap.tn, overlap.voxels)
+
+
+def fnr(overlap: Overlap) -> float:
+    """FN / (FN + TP), in [0, 1]; NaN if the reference has no voxel (paper 003, equation 4)."""
+    return _ratio(overlap.fn, overlap.fn + overlap.tp)
+
+
+def fpr(overlap: Overlap) -> float:
+    """FP / (FP + TN), in [0, 1]; NaN if the reference fills the image (paper 003, equation 5)."""
+    return _ratio(overlap.fp, overlap.fp + overlap.tn)
+
+
+def mse(overlap: Overlap) -> float:
+    """Mean over voxels of (reference - prediction)² for masks of 0 and 1, in [0, 1] (paper 001)."""
+    return _ratio(overlap.fp + overlap.fn, overlap.voxels)
+
+
 def volume_difference_ml(overlap: Overlap) -> float:
     """Volume of the prediction minus volume of the reference, in ml."""
     return (overlap.fp - overlap.fn) * overlap.voxel_ml
@@ -81,6 +104,10 @@ FORMULAS: dict[str, Callable[[Overlap], float]] = {
         sensitivity,
         ppv,
         specificity,
+        accuracy,
+        fnr,
+        fpr,
+        mse,
         volume_difference_ml,
         reference_voxels,
         prediction_voxels,
@@ -131,18 +158,28 @@ def overlap_of(matrix: NDArray[np.int64], structure: Structure, *, voxel_ml: flo
     return Overlap(tp=tp, fp=fp, fn=fn, tn=int(matrix.sum()) - tp - fn - fp, voxel_ml=voxel_ml)
 
 
-def overlap_rows(reference: Array, prediction: Array, structures: Structures, *, voxel_ml: float) -> list[Row]:
-    """Return every overlap metric of every structure, of their union, and the case's challenge score.
+def matrix_of(reference: Array, prediction: Array, structures: Structures) -> NDArray[np.int64]:
+    """Return the confusion matrix over all known ids; voxels with the ignore id in the reference count nowhere.
 
     Args:
         reference: ids known to `structures`, any shape.
         prediction: the same, of the same shape.
-        structures: what to measure; voxels with the ignore id in the reference count nowhere.
-        voxel_ml: volume of one voxel in ml.
+        structures: the label table.
     """
     matrix = confusion_matrix(reference, prediction, side=max(structures.known_ids) + 1)
     if structures.ignore_id is not None:
         matrix[structures.ignore_id] = 0
+    return matrix
+
+
+def overlap_rows(matrix: NDArray[np.int64], structures: Structures, *, voxel_ml: float) -> list[Row]:
+    """Return every overlap metric of every structure, of their union, and the case's challenge score.
+
+    Args:
+        matrix: as `matrix_of` gives it.
+        structures: what to measure.
+        voxel_ml: volume of one voxel in ml.
+    """
     rows = []
     for structure in (*structures.each, structures.union):
         overlap = overlap_of(matrix, structure, voxel_ml=voxel_ml)

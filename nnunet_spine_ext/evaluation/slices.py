@@ -10,7 +10,8 @@ import numpy as np
 
 from nnunet_spine_ext.data.geometry import Array
 from nnunet_spine_ext.evaluation.metrics import NAN, SLICE_METRICS, SLICES_KEPT
-from nnunet_spine_ext.evaluation.overlap import Row, overlap_rows
+from nnunet_spine_ext.evaluation.overlap import matrix_of, overlap_rows
+from nnunet_spine_ext.evaluation.rows import Row
 from nnunet_spine_ext.evaluation.structures import ALL_STRUCTURES, Structures
 
 REFERENCE_SIDE = 256
@@ -39,7 +40,8 @@ def slice_rows(
     kept = _kept(truth, structures, above=above)
     values: dict[tuple[str, str], list[float]] = {}
     for index in kept:
-        for label, metric, value in overlap_rows(truth[index], predicted[index], structures, voxel_ml=NAN):
+        matrix = matrix_of(truth[index], predicted[index], structures)
+        for label, metric, value in overlap_rows(matrix, structures, voxel_ml=NAN):
             values.setdefault((label, _PREFIX + metric), []).append(value)
     labels = [structure.name for structure in (*structures.each, structures.union)]
     rows = [(label, m.key, _mean(values.get((label, m.key), []))) for label in labels for m in SLICE_METRICS]

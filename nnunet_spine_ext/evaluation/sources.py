@@ -30,12 +30,22 @@ class Sources:
     notes: Mapping[str, str]
     """What the reader of the results must know about the data, from `dataset.json`: name, description, source …"""
     versions: Mapping[str, str]
+    fold: str = ""
+    seed: str = ""
 
 
 def dataset_name(references: Path) -> str:
     """Return the name of the dataset whose `labelsTr` or `labelsTs` is `references`; else the folder's own name."""
     above = references.resolve().parent.name
     return above if above.startswith("Dataset") else references.resolve().name
+
+
+def fold_of(predictions: Path) -> str:
+    """Return `<fold>` if the folder is the `fold_<fold>/validation` of a training ("0", "all"), else an empty text."""
+    here = predictions.resolve()
+    if here.name == "validation" and here.parent.name.startswith("fold_"):
+        return here.parent.name.removeprefix("fold_")
+    return ""
 
 
 def dataset_notes(references: Path) -> dict[str, str]:

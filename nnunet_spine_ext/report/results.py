@@ -14,10 +14,12 @@ import pandas as pd
 
 from nnunet_spine_ext.errors import DataError, Finding, SpineExtError
 from nnunet_spine_ext.evaluation.cases import COLUMNS
-from nnunet_spine_ext.evaluation.metrics import METRICS, NAN, Metric
+from nnunet_spine_ext.evaluation.metrics import NAN, Metric, known_metrics
 from nnunet_spine_ext.evaluation.structures import GROUPS
 
-KEYS = ["model", "case", "label", "metric"]
+KEYS = ["model", "seed", "case", "label", "metric"]
+"""What a row speaks of. A case belongs to one fold, so the fold is not among them."""
+_OLD_COLUMNS = ("dataset", "model", "case", "label", "metric", "value")
 
 Values: TypeAlias = "pd.Series[float]"
 """case → value"""
@@ -53,36 +55,82 @@ class Results:
     structures: tuple[str, ...]
     metrics: tuple[Metric, ...]
     """Those measured per structure, in the order of the table of metrics."""
+    seeds: tuple[str, ...] = ("",)
+    """The seeds that occur, sorted; "" for results that name none."""
 
     def values(self, *, model: str, label: str, metric: str) -> Values:
-        """Return case → value of one model, label and metric (NaN for a value left out)."""
+        """Return case → value of one model, label and metric: the mean over seeds (NaN for a value left out)."""
         return self._values.get((model, metric, label), _NOTHING)
 
     def case_means(self, *, model: str, metric: str) -> Values:
-        """Return case → mean over the case's structures (values left out do not count; NaN if all are)."""
-        columns = [self.values(model=model, label=label, metric=metric) for label in self.structures]
-        means: Values = pd.concat(columns, axis=1).mean(axis=1).sort_index()
-        return means
+        """Return case → mean over the case's structures, then over seeds (values left out do not count)."""
+        return self.seed_means(model=model, metric=metric).mean(axis=1)
+
+    def seed_means(self, *, model: str, metric: str) -> pd.DataFrame:
+        """Return case × seed: the mean over the case's structures; NaN if all are left out, or it is not there."""
+        means = self._structure_means.get((model, metric))
+        return pd.DataFrame(index=_NOTHING.index, dtype=float) if means is None else means
+
+    def score_table(self, *, metric: str, label: str | None = None, complete: bool = True) -> pd.DataFrame:
+        """Return case × model, one value per case: what paired statistics are computed from.
+
+        Args:
+            metric: its key.
+            label: a structure, or a group of `structures.py`; None takes the mean over the case's structures.
+            complete: only cases that have a value for every model.
+
+        Returns:
+            A table with the cases in order and a column for every model, in their order; empty columns stay.
+        """
+        columns = {
+            model: self.case_means(model=model, metric=metric)
+            if label is None
+            else self.values(model=model, label=label, metric=metric)
+            for model in self.models
+        }
+        table: pd.DataFrame = pd.DataFrame(columns, columns=list(self.models), dtype=float).sort_index()
+        table.index.name = "case"
+        return table.dropna() if complete else table
+
+    def folds(self, *, model: str) -> pd.Series[str]:
+        """Return case → fold, in the order of the cases; "" for predictions that belong to none."""
+        rows = self.table.loc[self.table["model"] == model, ["case", "fold"]]
+        found: pd.Series[str] = rows.drop_duplicates("case").set_index("case")["fold"].sort_index()
+        return found
 
     def left_out(self, *, model: str, metric: str) -> tuple[int, int]:
         """Return how many values of structures are left out, and how many there are in all."""
-        columns = [self.values(model=model, label=label, metric=metric) for label in self.structures]
-        return sum(int(column.isna().sum()) for column in columns), sum(column.size for column in columns)
+        chosen = (self.table["model"] == model) & (self.table["metric"] == metric)
+        values = self.table.loc[chosen & self.table["label"].isin(self.structures), "value"]
+        return int(values.isna().sum()), int(values.size)
 
     @functools.cached_property
     def _values(self) -> dict[tuple[str, str, str], Values]:
         """The table taken apart once: a report asks for hundreds of its columns."""
-        indexed = self.table.set_index("case")
-        groups = indexed.groupby(["model", "metric", "label"], sort=False)["value"]
+        over_seeds = self.table.groupby(["model", "metric", "label", "case"], sort=False)["value"].mean().reset_index()
+        groups = over_seeds.set_index("case").groupby(["model", "metric", "label"], sort=False)["value"]
         return {(str(model), str(metric), str(label)): values for (model, metric, label), values in groups}
+
+    @functools.cached_property
+    def _structure_means(self) -> dict[tuple[str, str], pd.DataFrame]:
+        """(model, metric) → case × seed: the mean over structures."""
+        rows = self.table[self.table["label"].isin(self.structures)]
+        means = rows.groupby(["model", "metric", "case", "seed"])["value"].mean().reset_index()
+        groups = means.groupby(["model", "metric"])
+        return {
+            (str(model), str(metric)): group.pivot(index="case", columns="seed", values="value").rename_axis(
+                columns=None
+            )
+            for (model, metric), group in groups
+        }
 
 
 def read_results(files: Sequence[Path]) -> Results:
-    """Read and join tables of metrics.
+    """Read and join tables of metrics: the folds and seeds of a model may be in several.
 
     Raises:
         DataError: a file is absent, has other columns, or a value that is no number.
-        SpineExtError: the tables are of different datasets, or hold the same case of the same model twice.
+        SpineExtError: the tables are of different datasets, or hold a case of the same model and seed twice.
     """
     if not files:
         raise SpineExtError("No table of metrics was named. Write one with `nnunet_spine evaluate`.")
@@ -101,7 +149,8 @@ def read_results(files: Sequence[Path]) -> Results:
         models=tuple(table["model"].unique()),
         cases=tuple(sorted(table["case"].unique())),
         structures=structures,
-        metrics=tuple(metric for key, metric in METRICS.items() if key in measured),
+        metrics=tuple(known_metrics(measured).values()),
+        seeds=tuple(sorted(table["seed"].unique())),
     )
 
 
@@ -128,6 +177,9 @@ def _read(file: Path) -> pd.DataFrame:
         raise DataError.of(
             file, f"cannot be read ({error})", "Name a table that `nnunet_spine evaluate` wrote."
         ) from error
+    if tuple(table.columns) == _OLD_COLUMNS:
+        found = "has no columns `fold` and `seed`: an earlier version of this package wrote it"
+        raise DataError.of(file, found, "Write it again with `nnunet_spine evaluate`.")
     if tuple(table.columns) != COLUMNS or table.empty:
         found = f"has the columns {', '.join(table.columns)} and {len(table)} rows; expected {', '.join(COLUMNS)}"
         raise DataError.of(file, found, "Name a table that `nnunet_spine evaluate` wrote.")
@@ -145,10 +197,11 @@ def _refuse_twice(files: Sequence[Path], tables: Sequence[pd.DataFrame]) -> None
     for (first, one), (second, other) in itertools.combinations(zip(files, tables, strict=True), 2):
         shared = pd.merge(one[KEYS], other[KEYS])
         if len(shared):
-            model, case = shared.iloc[0][["model", "case"]]
+            model, seed, case = shared.iloc[0][["model", "seed", "case"]]
+            of_seed = f", seed {seed}," if seed else ""
             raise SpineExtError(
-                f"Case {case} of model {model} is in {first} and in {second}. "
-                "Name each table once, or give the models different names (evaluate --model)."
+                f"Case {case} of model {model}{of_seed} is in {first} and in {second}. Name each table once, or give "
+                "the models different names (evaluate --model), or the trainings different seeds (evaluate --seed)."
             )
     for file, table in zip(files, tables, strict=True):
         if table.duplicated(KEYS).any():

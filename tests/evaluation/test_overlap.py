@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from nnunet_spine_ext.errors import SpineExtError
-from nnunet_spine_ext.evaluation.metrics import CASE_METRICS, METRICS, OVERLAP_METRICS, SLICE_METRICS, SLICES_KEPT
+from nnunet_spine_ext.evaluation.metrics import METRICS, OVERLAP_METRICS, SLICE_METRICS
 from nnunet_spine_ext.evaluation.overlap import (
     FORMULAS,
     challenge_dice,
     confusion_matrix,
+    matrix_of,
     overlap_rows,
     unknown_values,
 )
@@ -28,7 +29,8 @@ TWO = Structures.of({"background": 0, "a": 1, "b": 2})
 
 def measured(reference: object, prediction: object, structures: Structures = TWO) -> dict[tuple[str, str], float]:
     arrays = np.array(reference, dtype=np.uint8), np.array(prediction, dtype=np.uint8)
-    return {(label, key): value for label, key, value in overlap_rows(*arrays, structures, voxel_ml=0.5)}
+    matrix = matrix_of(*arrays, structures)
+    return {(label, key): value for label, key, value in overlap_rows(matrix, structures, voxel_ml=0.5)}
 
 
 def same(ours: float, theirs: float) -> bool:
@@ -44,6 +46,10 @@ def test_hand_worked_case() -> None:
         "sensitivity": 2 / 4,
         "ppv": 2 / 3,
         "specificity": 5 / 6,
+        "accuracy": 7 / 10,
+        "fnr": 2 / 4,
+        "fpr": 1 / 6,
+        "mse": 3 / 10,
         "volume_difference_ml": -0.5,
         "reference_voxels": 4,
         "prediction_voxels": 3,
@@ -62,6 +68,10 @@ MISSING = {
     "sensitivity": (NAN, 0, NAN),
     "ppv": (0, NAN, NAN),
     "specificity": (7 / 8, 1, NAN),
+    "accuracy": (7 / 8, 6 / 8, NAN),
+    "fnr": (NAN, 1, NAN),
+    "fpr": (1 / 8, 0, NAN),
+    "mse": (1 / 8, 2 / 8, NAN),
     "volume_difference_ml": (0.5, -1, NAN),
     "reference_voxels": (0, 2, 0),
     "prediction_voxels": (1, 0, 0),
@@ -77,7 +87,12 @@ def test_missing_label_cell_by_cell(metric: str) -> None:
 
 def test_missing_label_table_covers_every_metric_and_every_metric_has_a_formula() -> None:
     assert [m.key for m in OVERLAP_METRICS] == list(MISSING) == list(FORMULAS)
-    assert set(METRICS) == {*MISSING, *(m.key for m in (*CASE_METRICS, *SLICE_METRICS, SLICES_KEPT))}
+    assert {m.key for m in SLICE_METRICS} == {f"slice_{key}" for key in MISSING if METRICS[key].unit == ""}
+
+
+def test_no_two_metrics_have_the_same_name() -> None:
+    assert len(METRICS) == len({metric.title for metric in METRICS.values()})
+    assert all(key == metric.key for key, metric in METRICS.items())
 
 
 def test_structure_that_fills_the_image_has_no_specificity() -> None:
@@ -107,9 +122,19 @@ def test_every_metric_equals_a_voxel_loop(seed: int) -> None:
         assert found[name, "sensitivity"] == n["tp"] / (n["tp"] + n["fn"])
         assert found[name, "ppv"] == n["tp"] / (n["tp"] + n["fp"])
         assert found[name, "specificity"] == n["tn"] / (n["tn"] + n["fp"])
+        assert found[name, "accuracy"] == (n["tp"] + n["tn"]) / reference.size
+        assert found[name, "fnr"] == n["fn"] / (n["fn"] + n["tp"])
+        assert found[name, "fpr"] == n["fp"] / (n["fp"] + n["tn"])
         assert found[name, "volume_difference_ml"] == (n["fp"] - n["fn"]) * 0.5
         assert found[name, "reference_voxels"] == n["tp"] + n["fn"]
         assert found[name, "prediction_voxels"] == n["tp"] + n["fp"]
+
+
+def test_mse_is_that_of_the_masks_as_paper_001_writes_it() -> None:
+    reference, prediction = random_labels(3, highest=2), random_labels(4, highest=2)
+    found = measured(reference, prediction)["a", "mse"]
+    squares = [(float(r == 1) - float(p == 1)) ** 2 for r, p in zip(reference.flat, prediction.flat, strict=True)]
+    assert found == pytest.approx(sum(squares) / len(squares), abs=1e-15)
 
 
 def test_ignored_voxels_count_nowhere() -> None:
