@@ -1,34 +1,146 @@
-"""Box-and-dot plots as inline SVG: small, sharp in print, and every dot tells its case."""
+"""What a figure shows, without how it is drawn: `svg_*.py` draw for the page, `plots.py` for PNG and PDF.
+
+Boxes     rows of values, each with its case: box, dots and, if asked for, mean and interval
+Chart     panels of lines (or single points) with error bars
+Matrix    a table of shares, as a heat map with its numbers written in
+Ready     a picture drawn elsewhere
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
-from markupsafe import Markup, escape
 
-from nnunet_spine_ext.report.palette import colour, css
+from nnunet_spine_ext.evaluation.metrics import NAN
 
-_LABEL_PX_PER_LETTER = 6.8
-_LABEL_PX_RANGE = (110, 360)
-_PLOT_PX = 620
-_RIGHT_PX = 20
-_ALL_DOTS = 60
-"""Up to so many values all are drawn, above it only those outside the whiskers."""
-_FEWEST_FOR_A_BOX = 5
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """The name of an axis; its ends, where the values do not decide them."""
+
+    name: str
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+
+    def span(self, values: Iterable[float]) -> tuple[float, float]:
+        """Return both ends: round numbers around `values` (NaN left out) where the axis does not fix them."""
+        there = [value for value in values if math.isfinite(value) and (value > 0 or not self.log)]
+        low, high = min(there, default=0.0), max(there, default=1.0)
+        if self.log:
+            return self.low or low / 1.3, self.high or high * 1.3
+        step = round_step(max(high - low, abs(high) * 1e-3, 1e-6) / 4)
+        low = min(low, math.floor(low / step + 1e-9) * step) if self.low is None else self.low
+        high = max(high, math.ceil(high / step - 1e-9) * step) if self.high is None else self.high
+        return (low, high) if high > low else (low - step, low + step)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A mean with the ends of its confidence interval."""
+
+    mean: float
+    low: float = NAN
+    high: float = NAN
 
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """One row of the plot: values with the cases they belong to (NaN is left out)."""
+    """One row of boxes: values with the cases they belong to (NaN is left out)."""
 
     label: str
     values: tuple[tuple[str, float], ...]
     colour_index: int
     name: str
     """What the tooltip says before the case."""
+    mean: Interval | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boxes:
+    """Horizontal boxes, a row per series; the series of a group stand together, such as the models of one structure."""
+
+    title: str
+    axis: Axis
+    groups: tuple[tuple[Series, ...], ...]
+    row_px: int = 34
+    zero_line: bool = False
+    signed: bool = False
+    """Whether the numbers are differences, written with their sign."""
+
+    @property
+    def values(self) -> list[float]:
+        """Return every number that must lie on the axis."""
+        rows = [series for group in self.groups for series in group]
+        ends = [v for row in rows if row.mean for v in (row.mean.mean, row.mean.low, row.mean.high)]
+        return [v for v in (*(v for row in rows for _, v in row.values), *ends) if not math.isnan(v)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A point with the ends of its error bar (NaN: none)."""
+
+    x: float
+    y: float
+    low: float = NAN
+    high: float = NAN
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """The points of one model, in the order of x."""
+
+    name: str
+    colour_index: int
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One small plot."""
+
+    title: str
+    x: Axis
+    y: Axis
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """Panels side by side, whose models are the same."""
+
+    title: str
+    panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matrix:
+    """A heat map: one share (0 … 1) and one text per cell, NaN for an empty one."""
+
+    title: str
+    row_axis: str
+    column_axis: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    shares: tuple[tuple[float, ...], ...]
+    texts: tuple[tuple[str, ...], ...]
+    tips: tuple[tuple[str, ...], ...]
+    """What is said when the pointer rests on a cell."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """A picture that another library has drawn, as an SVG file."""
+
+    title: str
+    svg: bytes
+
+
+Figure: TypeAlias = Boxes | Chart | Matrix | Ready
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,82 +162,7 @@ class Box:
         return cls(low=min(inside), first=first, median=median, third=third, high=max(inside))
 
 
-def box_plot(groups: Sequence[Sequence[Series]], *, title: str, axis: str, row_px: int) -> Markup:
-    """Return horizontal boxes, a row per series and a gap between groups; the axis ends at 1 and begins below all.
-
-    Args:
-        groups: rows that belong together, such as the models of one structure.
-        title: read aloud in place of the figure.
-        axis: name of the axis.
-        row_px: height of a row.
-    """
-    drawn = [v for group in groups for series in group for _, v in series.values if not math.isnan(v)]
-    letters = max((len(series.label) for group in groups for series in group), default=0)
-    left = int(np.clip(letters * _LABEL_PX_PER_LETTER + 12, *_LABEL_PX_RANGE))
-    scale = _Scale(low=min(math.floor(min(drawn, default=0) * 10) / 10, 0.9), left_px=left)
-    parts, top = [], 6.0
-    for number, group in enumerate(groups):
-        height = row_px * len(group) + row_px * 0.5
-        if number % 2:
-            parts.append(f'<rect class="band" x="0" y="{top:.1f}" width="{scale.width_px}" height="{height:.1f}"/>')
-        for i, series in enumerate(group):
-            parts.append(_row(series, scale, y=top + row_px * (i + 0.75), row_px=row_px))
-        top += height
-    return Markup("<svg class='plot' viewBox='0 0 {} {:.0f}' role='img' aria-label='{}'>{}{}</svg>").format(
-        scale.width_px, top + 40, title, Markup(scale.draw(bottom=top, name=axis)), Markup("".join(parts))
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Scale:
-    low: float
-    left_px: int
-
-    @property
-    def width_px(self) -> int:
-        return self.left_px + _PLOT_PX + _RIGHT_PX
-
-    def x(self, value: float) -> float:
-        return self.left_px + (value - self.low) / (1 - self.low) * _PLOT_PX
-
-    def draw(self, *, bottom: float, name: str) -> str:
-        step = 0.1 if self.low < 0.7 else 0.05 if self.low < 0.85 else 0.02
-        ticks = [self.low + i * step for i in range(round((1 - self.low) / step) + 1)]
-        lines = "".join(
-            f'<line class="grid" x1="{self.x(t):.1f}" x2="{self.x(t):.1f}" y1="2" y2="{bottom:.1f}"/>'
-            f'<text class="tick" x="{self.x(t):.1f}" y="{bottom + 14:.1f}">{t:.2f}</text>'
-            for t in ticks
-        )
-        middle = self.x((self.low + 1) / 2)
-        return f'{lines}<text class="axis" x="{middle:.1f}" y="{bottom + 32:.1f}">{escape(name)}</text>'
-
-
-def _row(series: Series, scale: _Scale, *, y: float, row_px: int) -> str:
-    there = [(case, value) for case, value in series.values if not math.isnan(value)]
-    label = f'<text class="row" x="{scale.left_px - 8}" y="{y + 4:.1f}">{escape(series.label)}</text>'
-    if not there:
-        return f'{label}<text class="none" x="{scale.left_px + 4}" y="{y + 4:.1f}">no value</text>'
-    box = Box.of([value for _, value in there])
-    dots = there if len(there) <= _ALL_DOTS else [(c, v) for c, v in there if not box.low <= v <= box.high]
-    half = row_px * 0.32
-    shape = _box(box, scale, y=y, half=half) if len(there) >= _FEWEST_FOR_A_BOX else ""
-    circles = "".join(
-        f'<circle cx="{scale.x(value):.1f}" cy="{y + _jitter(i) * half:.1f}" r="{min(3.0, row_px / 5):.1f}">'
-        f"<title>{escape(series.name)}, {escape(case)}: {value:.3f}</title></circle>"
-        for i, (case, value) in enumerate(dots)
-    )
-    return f'{label}<g fill="{css(colour(series.colour_index))}" stroke="#222">{shape}{circles}</g>'
-
-
-def _box(box: Box, scale: _Scale, *, y: float, half: float) -> str:
-    low, first, median, third, high = (scale.x(v) for v in (box.low, box.first, box.median, box.third, box.high))
-    return (
-        f'<line x1="{low:.1f}" x2="{high:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        f'<rect class="box" x="{first:.1f}" y="{y - half:.1f}" width="{third - first:.1f}" height="{2 * half:.1f}"/>'
-        f'<line class="median" x1="{median:.1f}" x2="{median:.1f}" y1="{y - half:.1f}" y2="{y + half:.1f}"/>'
-    )
-
-
-def _jitter(i: int) -> float:
-    """Return a fixed offset in (-0.8, 0.8) that differs between neighbours (golden ratio), so that dots do not hide."""
-    return ((i * 0.618034) % 1 - 0.5) * 1.6
+def round_step(width: float) -> float:
+    """Return the smallest of 1, 2, 5 times a power of ten that is not below `width`."""
+    power = 10.0 ** math.floor(math.log10(width))
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= width * (1 - 1e-9))
