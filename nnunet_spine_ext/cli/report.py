@@ -15,8 +15,15 @@ def command(
     output: Annotated[Path, typer.Option("-o", help="The page to write, an HTML file.")],
     title: Annotated[str, typer.Option(help="Heading of the page.")] = "Comparison of segmentation models",
     cases: Annotated[int, typer.Option(min=0, help="How many cases to show as pictures, the worst first.")] = 8,
+    baseline: Annotated[
+        str | None, typer.Option(help="Model that the others are tested against.  [default: every two models]")
+    ] = None,
+    tables: Annotated[
+        Path | None, typer.Option(help="Folder for the page's tables as CSV, Markdown and LaTeX.")
+    ] = None,
+    figures: Annotated[Path | None, typer.Option(help="Folder for the page's figures as PNG and PDF.")] = None,
 ) -> None:
-    """Compare models on one HTML page: tables, plots, mid-sagittal pictures of the worst cases.
+    """Compare models on one HTML page: tables, statistics, plots, mid-sagittal pictures of the worst cases.
 
     The page needs no network and no other file.
 
@@ -25,4 +32,7 @@ def command(
     """
     from nnunet_spine_ext.report.html import write_report
 
-    print(f"Open {write_report(metrics, output, title=title, overlay_cases=cases)} in a browser.")
+    page = write_report(
+        metrics, output, title=title, overlay_cases=cases, baseline=baseline, tables=tables, figures=figures
+    )
+    print(f"Open {page} in a browser.")

@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nnunet_spine_ext.evaluation.sources import Sources
-from nnunet_spine_ext.report.results import Results
+from nnunet_spine_ext.report.analysis import Analysis
+from nnunet_spine_ext.report.section_jobs import jobs_cautions
 
-FEWEST_CASES = 50
-"""Below it, the interval around a mean Dice is wide (El Jurdi et al., arXiv 2307.10926)."""
 _SYNTHETIC_WORDS = ("phantom", "synthetic", "simulated")
 
 
-def cautions(results: Results, sources: Sequence[Sources], *, title: str) -> list[str]:
+def cautions(analysis: Analysis, sources: Sequence[Sources], *, title: str) -> list[str]:
     """Return the warnings that belong at the top of the report called `title`, gravest first."""
     return [
         *_synthetic(sources, title),
-        *_few_cases(results),
-        *_different_cases(results),
-        *_left_out(results),
-        *_alone(results),
+        *analysis.comparison.notes,
+        *jobs_cautions(analysis),
+        *_different_cases(analysis),
+        *analysis.suitability.warnings,
+        *_left_out(analysis),
+        *_alone(analysis),
     ]
 
 
@@ -33,27 +34,21 @@ def _synthetic(sources: Sequence[Sources], title: str) -> list[str]:
     ]
 
 
-def _few_cases(results: Results) -> list[str]:
-    number = len(results.cases)
-    if number >= FEWEST_CASES:
+def _different_cases(analysis: Analysis) -> list[str]:
+    results = analysis.results
+    counted = {model: len(results.case_means(model=model, metric="dice").dropna()) for model in results.models}
+    common = len(analysis.scores.cases)
+    if all(number == common for number in counted.values()):
         return []
-    cases = "1 case" if number == 1 else f"{number} cases"
-    return [f"Only {cases}: below {FEWEST_CASES}, a small difference of means may well be chance."]
-
-
-def _different_cases(results: Results) -> list[str]:
-    counted = {model: set(results.case_means(model=model, metric="dice").index) for model in results.models}
-    common = set.intersection(*counted.values())
-    if all(cases == common for cases in counted.values()):
-        return []
-    numbers = ", ".join(f"{model} {len(cases)}" for model, cases in counted.items())
+    numbers = ", ".join(f"{model} {number}" for model, number in counted.items())
     return [
-        f"The models were not evaluated on the same cases ({numbers}; {len(common)} in common): "
-        "their means cannot be compared, only the paired differences can."
+        f"The models do not have the same cases ({numbers}; {common} in common): their means cannot be compared. Ranks "
+        "and paired differences are on the cases in common."
     ]
 
 
-def _left_out(results: Results) -> list[str]:
+def _left_out(analysis: Analysis) -> list[str]:
+    results = analysis.results
     counts = [results.left_out(model=model, metric="dice") for model in results.models]
     left_out, values = sum(n for n, _ in counts), sum(n for _, n in counts)
     if not left_out:
@@ -64,5 +59,5 @@ def _left_out(results: Results) -> list[str]:
     ]
 
 
-def _alone(results: Results) -> list[str]:
-    return ["Only one model: nothing to compare it with."] if len(results.models) == 1 else []
+def _alone(analysis: Analysis) -> list[str]:
+    return ["Only one model: nothing to compare it with."] if len(analysis.results.models) == 1 else []

@@ -21,6 +21,8 @@ from nnunet_spine_ext.report.sagittal import Frame, SagittalView
 LONGEST_PX = 420
 MARGIN_MM = 20.0
 NAME_PX = 13
+_LETTER_PX = 8.0
+_GAP_PX = 6
 _SMALLEST_NAMED = 0.0015
 """Share of the picture below which an area bears no name."""
 
@@ -162,4 +164,5 @@ class _Painter:
         points = np.argwhere(area)
         y, x = points[np.abs(points - np.median(points, axis=0)).sum(axis=1).argmin()]  # the main part holds the median
         outside = np.flatnonzero(~area[y, :x])
-        return Name(text=self._names[index - 1], x=int(outside[-1]) + 1 if outside.size else 0, y=int(y))
+        text, border = self._names[index - 1], int(outside[-1]) + 1 if outside.size else 0
+        return Name(text=text, x=max(border, round(len(text) * _LETTER_PX) + _GAP_PX), y=int(y))

@@ -23,12 +23,12 @@ SPINE_LABELS = {"background": 0, "S": 1, "L5": 2, "L5/S": 11}
 def write_table(
     path: Path, rows: Iterable[tuple[str, str, str, str, object]], dataset: str = "Dataset501_Fake"
 ) -> Path:
-    """Write rows of model, case, label, metric, value."""
+    """Write rows of model, case, label, metric, value; they belong to no fold and no seed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
-        writer.writerows((dataset, *row) for row in rows)
+        writer.writerows((dataset, model, "", "", *rest) for model, *rest in rows)
     return path
 
 
