@@ -157,16 +157,35 @@ def _loss(trainer: Any) -> Loss:  # noqa: ANN401
 
 
 def _network(trainer: Any, input_channels: int, outputs: int) -> nn.Module:  # noqa: ANN401
-    """Build as nnU-Net does, by the present or the former signature of the method."""
-    build, configuration = trainer.build_network_architecture, trainer.configuration_manager
-    network: nn.Module
+    return build_as_nnunet(
+        trainer,
+        trainer.plans_manager,
+        trainer.configuration_manager,
+        input_channels,
+        outputs,
+        deep_supervision=trainer.enable_deep_supervision,
+    )
+
+
+def build_as_nnunet(
+    trainer: Any,  # noqa: ANN401  (a trainer, or its class)
+    plans: PlansManager,
+    configuration: ConfigurationManager,
+    input_channels: int,
+    outputs: int,
+    *,
+    deep_supervision: bool,
+) -> nn.Module:
+    """Build a trainer's network as nnU-Net does, by the present or the former signature of the method."""
+    build = trainer.build_network_architecture
+    plan: tuple[Any, ...]
     if "plans_manager" in inspect.signature(build).parameters:
-        plan: tuple[Any, ...] = trainer.plans_manager, configuration
+        plan = plans, configuration
     else:
         plan = (
             configuration.network_arch_class_name,
             configuration.network_arch_init_kwargs,
             configuration.network_arch_init_kwargs_req_import,
         )
-    network = build(*plan, input_channels, outputs, trainer.enable_deep_supervision)
+    network: nn.Module = build(*plan, input_channels, outputs, deep_supervision)
     return network
