@@ -9,7 +9,7 @@ SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_opti
 
 
 def command(context: typer.Context) -> None:
-    """Predict as nnUNetv2_predict does, with its arguments; crops of the converter are undone.
+    """Predict as nnUNetv2_predict does, with its arguments and less memory; crops of the converter are undone.
 
     \b
     nnunet_spine predict -i imagesTs -o predictions -d 501 -c 3d_fullres -f 0 -tr SpineHybridTrainer -p SpineHybridPlans

@@ -25,6 +25,7 @@ from nnunet_spine_ext.paths import TRAINERS_VARIABLE, make_trainers_findable, tr
 TRAIN_NOTE = "The arguments are those of nnUNetv2_train; the trainers of nnunet_spine_ext are found without more ado."
 PREDICT_NOTE = (
     "The arguments are those of nnUNetv2_predict; the trainers of nnunet_spine_ext are found without more ado. "
+    "The label maps are the same; they are made with less memory, in threads (-npp, -nps) instead of processes. "
     f"If {CROPS_FILE} lies beside the input folder, label maps are put back onto the whole images; if {RECORD_FILE} of "
     "`nnunet_spine prepare` lies in it, they are turned back onto the axes of the originals."
 )
@@ -62,12 +63,26 @@ def predict(arguments: Sequence[str]) -> None:
     make_trainers_findable()
     if _asks_for_help(arguments):
         print(PREDICT_NOTE)
-    from nnunetv2.inference.predict_from_raw_data import predict_entry_point
-
-    _run(predict_entry_point, command="nnunet_spine predict", arguments=arguments, variables=("nnUNet_results",))
+    _run(_prediction(), command="nnunet_spine predict", arguments=arguments, variables=("nnUNet_results",))
     job = _PredictionJob.of(arguments)
     job.check_complete()
     job.restore()
+
+
+def _prediction() -> Callable[[], None]:
+    """Return nnU-Net's own command with our predictor in it; without, where its release has no place for one."""
+    from nnunetv2.inference.predict_from_raw_data import predict_entry_point
+
+    from nnunet_spine_ext.inference.rebinding import RebindingError, rebound
+
+    try:
+        from nnunet_spine_ext.inference.predictor import LeanPredictor
+
+        return rebound(predict_entry_point, nnUNetPredictor=LeanPredictor)
+    except RebindingError as error:
+        print(f"nnU-Net's own predictor is used, which takes more memory: {error}.")
+        command: Callable[[], None] = predict_entry_point
+        return command
 
 
 def _asks_for_help(arguments: Sequence[str]) -> bool:

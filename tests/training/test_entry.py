@@ -225,3 +225,22 @@ def test_a_shifted_map_is_never_pasted(predicted: Predicted, monkeypatch: pytest
 def test_a_plans_flag_is_not_taken_for_a_part_number(predicted: Predicted, find_trainer: Callable[[str], type]) -> None:
     # argparse would read -p as an abbreviation of -part_id.
     predicted.run("-part_id", "0")
+
+
+def test_predict_hands_nnunet_our_predictor(monkeypatch: pytest.MonkeyPatch, predicted: Predicted) -> None:
+    def entry_point() -> None:
+        seen.append(nnUNetPredictor)  # noqa: F821  (the name that nnU-Net's own function uses)
+        made()
+
+    seen: list[type] = []
+    made = predicted.nnunet
+    monkeypatch.setattr(nnunet_predict, "predict_entry_point", entry_point)
+    predicted.run()
+    assert [predictor.__name__ for predictor in seen] == ["LeanPredictor"]
+    assert nnunet_predict.nnUNetPredictor.__name__ == "nnUNetPredictor"
+
+
+def test_another_release_of_nnunet_predicts_by_itself(predicted: Predicted, capsys: pytest.CaptureFixture[str]) -> None:
+    # What plays nnU-Net here uses no predictor.
+    predicted.run()
+    assert "nnU-Net's own predictor is used, which takes more memory" in capsys.readouterr().out
