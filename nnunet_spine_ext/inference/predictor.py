@@ -36,7 +36,7 @@ class TorchInChannels:
         return torch.stack([torch.isinf(channel).any() for channel in logits])
 
 
-class LeanPredictor(nnUNetPredictor):  # type: ignore[misc]  # nnU-Net ships no types
+class LeanPredictor(nnUNetPredictor):
     """`nnUNetPredictor` whose label maps are made structure by structure.
 
     What cannot be made so with the same result (probabilities, resampling or label managers of other plans) is left to
