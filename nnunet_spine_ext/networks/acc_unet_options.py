@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from nnunet_spine_ext.networks.options import is_count
-from nnunet_spine_ext.networks.planned import PlannedOptions
+from nnunet_spine_ext.networks.planned_options import NOTHING_DILATED, PlannedOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +17,8 @@ class ACCUNetOptions(PlannedOptions):
     Raises:
         NetworkPlanError: a value that is not allowed; all of them are named.
     """
+
+    without_effect: ClassVar[Mapping[str, str]] = NOTHING_DILATED
 
     expand: int = 1
     """Channels inside a block over those of its input; 3 in the paper, which triples the cost of every block."""
@@ -37,7 +40,7 @@ class ACCUNetOptions(PlannedOptions):
     """Compute blocks again in backward instead of keeping their maps; results are equal."""
 
     def wrong_values(self) -> list[str]:
-        """Return a message for each number that is not allowed, and for options that say nothing here."""
+        """Return a message for each number that is not allowed, and for options without effect."""
         found = super().wrong_values()
         found += [
             f"{name} is {getattr(self, name)!r}, expected a whole number of at least 1"
@@ -48,8 +51,6 @@ class ACCUNetOptions(PlannedOptions):
             found.append(f"norm_eps is {self.norm_eps!r}, expected a number above 0")
         if self.passes != 3 and self.skip != "mlfc":
             found.append("passes has an effect only with skip='mlfc'")
-        if self.patch_size is not None:
-            found.append("patch_size has no effect: nothing here is dilated")
         return found
 
 

@@ -66,16 +66,8 @@ class SpineASPPUNet(PlannedNetwork):
             plan = replace(plan, features=(*plan.features[:-1], plan.features[-2]))
         stages = aspp_stages(self.options, plan)
         self.encoder = ASPPUNetEncoder(plan, options=self.options, stages=stages)
-        parts = UNetParts(
-            features=plan.features,
-            kernels=plan.kernels,
-            strides=plan.strides,
-            layers=plan.layers,
-            options=UNetOptions(up=self.options.up, heads=self.options.heads),
-        )
-        self.decoder = UNetDecoder(
-            plan.num_classes, parts=parts, convs=plan.convs_up, deep_supervision=plan.deep_supervision
-        )
+        decoder = UNetOptions(up=self.options.up, heads=self.options.heads)
+        self.decoder = UNetDecoder(UNetParts(plan=plan, options=decoder))
         logger.info("SpineASPPUNet: ASPP (%s) in stages %s of %d", self.options.aspp, list(stages), len(plan.features))
 
 

@@ -65,6 +65,8 @@ __all__ = ["PAPER_OPTIONS", "HybridOptions", "SpineHybrid", "paper_architecture"
 logger = logging.getLogger(__name__)
 
 
+# Not a `PlannedNetwork`, although it takes the same words: its axes have an order of their own, its kernels are not the
+# plan's, all its heads are always built, and its options name other layers. Each would be a hook with one user.
 class SpineHybrid(nn.Module):
     """The hybrid of paper 000 for any plan of nnU-Net, 2D and 3D.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from nnunet_spine_ext.networks.options import is_count
 from nnunet_spine_ext.networks.planned_options import PlannedOptions
@@ -16,6 +17,8 @@ class MiniSegOptions(PlannedOptions):
     Raises:
         NetworkPlanError: a value that is not allowed; all of them are named.
     """
+
+    without_effect: ClassVar[Mapping[str, str]] = {"activation": "PReLU is part of this network"}
 
     dilations: tuple[int, ...] = (1, 2, 4, 8)
     """Of the four depthwise convolutions of a block, in the plane; (1, 1, 1, 1) switches dilation off."""
@@ -39,8 +42,6 @@ class MiniSegOptions(PlannedOptions):
             found.append(f"dilations is {self.dilations}, expected four positive dilations")
         if not 0 <= self.head_dropout < 1:
             found.append(f"head_dropout is {self.head_dropout}, expected a share of at least 0 and less than 1")
-        if self.activation != "plan":
-            found.append("activation has no effect: PReLU is part of this network")
         if self.aux_size == "full" and self.heads == "full":
             found.append("aux_size='full' has an effect only with heads='every'")
         return found

@@ -94,8 +94,9 @@ class Planned:
 
     def pool(self, stage: int) -> nn.Module:
         """Return the max-pooling that leads to `stage`."""
+        stride = self.strides[stage]
         op = nn.MaxPool3d if self.dims == 3 else nn.MaxPool2d
-        return op(self.strides[stage], self.strides[stage])
+        return op(stride, stride) if max(stride) > 1 else nn.Identity()
 
 
 class PlannedNetwork(nn.Module):
@@ -111,6 +112,9 @@ class PlannedNetwork(nn.Module):
     """
 
     options_type: ClassVar[type[PlannedOptions]] = PlannedOptions
+    two_dimensional: ClassVar[bool] = False
+    """Whether 3D plans are refused; `registry.build` takes their patches slice by slice."""
+    options: PlannedOptions
     encoder: nn.Module
     decoder: nn.Module
 
@@ -140,11 +144,15 @@ class PlannedNetwork(nn.Module):
         self.options = self.options_type.of(options)
         shape = PlanShape.from_words(
             n_stages=n_stages,
-            features_per_stage=features_per_stage,
+            features_per_stage=self.options.widths(features_per_stage),
             conv_op=conv_op,
             kernel_sizes=kernel_sizes,
             strides=strides,
         )
+        if self.two_dimensional and shape.dims != 2:
+            raise NetworkPlanError(
+                f"{type(self).__name__} takes 2D plans; registry.build gives it 3D patches slice by slice."
+            )
         if deep_supervision and self.options.heads == "full":
             raise NetworkPlanError(
                 "heads='full' leaves no output to supervise at lower resolutions. Train with deep supervision off "

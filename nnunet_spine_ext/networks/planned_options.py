@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import nn
 
 from nnunet_spine_ext.networks.blocks.layers import Factory, Layers
 from nnunet_spine_ext.networks.options import NetworkOptions, is_count
+from nnunet_spine_ext.networks.plan_shape import PerStage
 
 BATCH_NORM: Mapping[int, Factory] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+
+NOTHING_DILATED: Mapping[str, str] = {"patch_size": "nothing here is dilated"}
+"""`PlannedOptions.without_effect` of a network without dilations."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +26,11 @@ class PlannedOptions(NetworkOptions):
         NetworkPlanError: a value that is not allowed; all of them are named.
     """
 
-    norm: Literal["plan", "batch"] = "plan"
-    """The plan's norm, or BatchNorm."""
+    without_effect: ClassVar[Mapping[str, str]] = {}
+    """Option of this class that says nothing in a network → why; any other value than the default is refused."""
+
+    norm: Literal["plan", "batch", "none"] = "plan"
+    """The plan's norm, BatchNorm, or none at all."""
     activation: Literal["plan", "relu"] = "plan"
     """The plan's nonlinearity, or ReLU."""
     bias: Literal["plan", "yes", "no"] = "plan"
@@ -40,10 +47,21 @@ class PlannedOptions(NetworkOptions):
         super().__post_init__()
 
     def wrong_values(self) -> list[str]:
-        """Return a message for a patch that is none."""
-        if self.patch_size is None or (len(self.patch_size) in (2, 3) and all(map(is_count, self.patch_size))):
-            return []
-        return [f"patch_size is {self.patch_size}, expected 2 or 3 positive sizes"]
+        """Return a message for each option that says nothing here, and for a patch that is none."""
+        given = {name: getattr(self, name) for name in self.without_effect}
+        found = [
+            f"{name} has no effect (given: {name}={value!r}): {self.without_effect[name]}"
+            for name, value in given.items()
+            if value != getattr(type(self), name)
+        ]
+        patch = self.patch_size
+        if patch is not None and not (len(patch) in (2, 3) and all(map(is_count, patch))):
+            found.append(f"patch_size is {patch}, expected 2 or 3 positive sizes")
+        return found
+
+    def widths(self, planned: PerStage) -> PerStage:
+        """Return the widths of the stages, for those that are planned. Hook."""
+        return planned
 
 
 def chosen_layers(options: PlannedOptions, plan: Layers) -> Layers:
@@ -51,6 +69,8 @@ def chosen_layers(options: PlannedOptions, plan: Layers) -> Layers:
     changed: dict[str, Any] = {}
     if options.norm == "batch":
         changed |= {"norm_op": BATCH_NORM[plan.axes.dims], "norm_op_kwargs": {}}
+    if options.norm == "none":
+        changed |= {"norm_op": None, "norm_op_kwargs": {}}
     if options.activation == "relu":
         changed |= {"nonlin": nn.ReLU, "nonlin_kwargs": {"inplace": True}}
     if options.bias != "plan":

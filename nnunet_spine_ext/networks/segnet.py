@@ -40,7 +40,6 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from nnunet_spine_ext.networks.blocks.layers import ConvNormAct
-from nnunet_spine_ext.networks.plan_shape import NetworkPlanError
 from nnunet_spine_ext.networks.planned import Planned, PlannedNetwork, plain_words
 from nnunet_spine_ext.networks.planned_options import PlannedOptions
 from nnunet_spine_ext.networks.segnet_options import PAPER_OPTIONS, SegNetOptions
@@ -55,16 +54,11 @@ class SpineSegNet(PlannedNetwork):
     """SegNet for any 2D plan of nnU-Net (see `PlannedNetwork` for words, output and errors)."""
 
     options_type: ClassVar[type[PlannedOptions]] = SegNetOptions
+    two_dimensional: ClassVar[bool] = True
     options: SegNetOptions
 
     def build(self, plan: Planned) -> None:
-        """Make the encoder and its mirror image.
-
-        Raises:
-            NetworkPlanError: a 3D plan.
-        """
-        if plan.dims != 2:
-            raise NetworkPlanError("SegNet takes 2D plans; in 3D configurations it works slice by slice.")
+        """Make the encoder and its mirror image."""
         if self.options.bottom == "none":
             plan = replace(plan, features=(*plan.features[:-1], plan.features[-2]))
         self.encoder = SegNetEncoder(plan, bottom=self.options.bottom == "convs")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-from nnunet_spine_ext.networks.planned_options import PlannedOptions
+from nnunet_spine_ext.networks.planned_options import NOTHING_DILATED, PlannedOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +16,8 @@ class SegNetOptions(PlannedOptions):
     Raises:
         NetworkPlanError: a value that is not allowed; all of them are named.
     """
+
+    without_effect: ClassVar[Mapping[str, str]] = NOTHING_DILATED
 
     unpool: Literal["indices", "nearest"] = "indices"
     """Put each maximum back where it was found, or (to measure what that adds) everywhere in its window."""

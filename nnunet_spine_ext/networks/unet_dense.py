@@ -26,138 +26,82 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from nnunet_spine_ext.networks.blocks.dense import DenseBlock
-from nnunet_spine_ext.networks.blocks.layers import Factory, Layers
 from nnunet_spine_ext.networks.blocks.recompute import recomputed
-from nnunet_spine_ext.networks.initialization import he_initialize
-from nnunet_spine_ext.networks.options import NetworkOptions, is_count
-from nnunet_spine_ext.networks.plan_shape import NetworkPlanError, PerStage, PerStagePerAxis, PlanShape, check_size
+from nnunet_spine_ext.networks.options import is_count
+from nnunet_spine_ext.networks.planned import Planned, PlannedNetwork, plain_words
+from nnunet_spine_ext.networks.planned_options import NOTHING_DILATED, PlannedOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class UNetDenseOptions(NetworkOptions):
-    """What a plan does not say about dense blocks."""
+class UNetDenseOptions(PlannedOptions):
+    """What a plan does not say about dense blocks.
+
+    Raises:
+        NetworkPlanError: a value that is not allowed; all of them are named.
+    """
+
+    without_effect: ClassVar[Mapping[str, str]] = NOTHING_DILATED
 
     layers: int = 4
     """Of each dense block; 1 is the variant without dense connections inside a block."""
-    heads: Literal["every", "full"] = "every"
-    """A head at every level, for deep supervision, or at full resolution alone, as the paper has it."""
     recompute: bool = True
     """Compute concatenations again in the backward pass instead of keeping them (not with dropout)."""
 
     def wrong_values(self) -> list[str]:
-        """Return a message for a number of layers that is none."""
-        return [] if is_count(self.layers) else [f"layers is {self.layers!r}, expected a whole number of at least 1"]
+        """Return a message for a number of layers that is none, and for options without effect."""
+        found = super().wrong_values()
+        if not is_count(self.layers):
+            found.append(f"layers is {self.layers!r}, expected a whole number of at least 1")
+        return found
 
 
-class UNetDense(nn.Module):
-    """The network for any 2D plan of nnU-Net.
+class UNetDense(PlannedNetwork):
+    """The network for any 2D plan of nnU-Net (see `PlannedNetwork` for words, output and errors)."""
 
-    Output: logits (B, K, H, W) at the input's size; while `decoder.deep_supervision` is on, a list of n_stages - 1 of
-    them, highest resolution first, at nnU-Net's default scales.
+    options_type: ClassVar[type[PlannedOptions]] = UNetDenseOptions
+    two_dimensional: ClassVar[bool] = True
+    options: UNetDenseOptions
+    encoder: UNetDenseEncoder
+    decoder: UNetDenseDecoder
 
-    Raises:
-        NetworkPlanError: (a ValueError) words or options that do not fit together, or a 3D plan; in forward, a size
-            that the strides do not divide.
-    """
-
-    def __init__(
-        self,
-        *,
-        input_channels: int,
-        n_stages: int,
-        features_per_stage: PerStage,
-        conv_op: type[nn.Module],
-        kernel_sizes: PerStagePerAxis,
-        strides: PerStagePerAxis,
-        n_conv_per_stage: PerStage,  # noqa: ARG002
-        n_conv_per_stage_decoder: PerStage,  # noqa: ARG002
-        num_classes: int,
-        conv_bias: bool = False,
-        norm_op: Factory | None = None,
-        norm_op_kwargs: Mapping[str, Any] | None = None,
-        dropout_op: Factory | None = None,
-        dropout_op_kwargs: Mapping[str, Any] | None = None,
-        nonlin: Factory | None = None,
-        nonlin_kwargs: Mapping[str, Any] | None = None,
-        deep_supervision: bool = False,
-        options: UNetDenseOptions | Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__()
-        self.options = UNetDenseOptions.of(options)
-        shape = PlanShape.from_words(
-            n_stages=n_stages,
-            features_per_stage=features_per_stage,
-            conv_op=conv_op,
-            kernel_sizes=kernel_sizes,
-            strides=strides,
-        )
-        if deep_supervision and self.options.heads == "full":
-            raise NetworkPlanError(
-                "heads='full' leaves no output to supervise at lower resolutions. Train with deep supervision off "
-                "(a PaperTrainer), or with heads='every'."
-            )
-        if shape.dims != 2:
-            raise NetworkPlanError("UNetDense is two-dimensional; registry.build runs it slice by slice on 3D plans.")
-        self.divisor = shape.divisor
-        layers = Layers(
-            axes=shape.axes,
-            conv_bias=conv_bias,
-            norm_op=norm_op,
-            norm_op_kwargs=norm_op_kwargs or {},
-            dropout_op=dropout_op,
-            dropout_op_kwargs=dropout_op_kwargs or {},
-            nonlin=nonlin,
-            nonlin_kwargs=nonlin_kwargs or {},
-        )
-        parts = _Parts(shape=shape, layers=layers, options=self.options)
-        self.encoder = UNetDenseEncoder(input_channels, parts=parts)
-        self.decoder = UNetDenseDecoder(num_classes, parts=parts, deep_supervision=deep_supervision)
-
-    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        """Return logits for x (B, C, H, W)."""
-        check_size(x.shape[2:], self.divisor)
-        skips, bottom = self.encoder(x)
-        logits: Tensor | list[Tensor] = self.decoder(skips, bottom)
-        return logits
-
-    @staticmethod
-    def initialize(module: nn.Module) -> None:
-        """Initialise one module; nnU-Net calls `network.apply(network.initialize)`."""
-        he_initialize(module)
+    def build(self, plan: Planned) -> None:
+        """Make encoder and decoder."""
+        parts = _Parts(plan=plan, options=self.options)
+        self.encoder = UNetDenseEncoder(parts)
+        self.decoder = UNetDenseDecoder(parts)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Parts:
     """The numbers of each level, and its blocks."""
 
-    shape: PlanShape
-    layers: Layers
+    plan: Planned
     options: UNetDenseOptions
 
     def width(self, level: int) -> int:
         """Return the channels that come into an encoder level, or into the bottom: the stem's and all added above."""
-        return self.shape.features[0] + sum(self.shape.features[:level])
+        return self.plan.features[0] + sum(self.plan.features[:level])
 
     def encoder_block(self, level: int) -> DenseBlock:
         return self._block(self.width(level), level)
 
     def decoder_block(self, level: int) -> DenseBlock:
-        bottom = self.shape.n_stages - 1
-        below = self.width(bottom) if level + 1 == bottom else self.shape.features[level + 1]
+        bottom = self.plan.bottom
+        below = self.width(bottom) if level + 1 == bottom else self.plan.features[level + 1]
         return self._block(below + self.width(level + 1), level)
 
     def _block(self, inputs: int, level: int) -> DenseBlock:
         return DenseBlock(
             inputs,
-            self.shape.features[level],
-            layers=self.layers,
+            self.plan.features[level],
+            layers=self.plan.layers,
             depth=self.options.layers,
             recompute=self.options.recompute,
         )
@@ -166,12 +110,12 @@ class _Parts:
 class UNetDenseEncoder(nn.Module):
     """Stem, then a dense block and max-pooling for every level."""
 
-    def __init__(self, inputs: int, *, parts: _Parts) -> None:
+    def __init__(self, parts: _Parts) -> None:
         super().__init__()
-        layers, shape = parts.layers, parts.shape
-        self.strides = shape.strides[1:]
-        self.stem = layers.conv(inputs, shape.features[0], layers.axes.plane(3), bias=layers.conv_bias)
-        self.blocks = nn.ModuleList(parts.encoder_block(level) for level in range(shape.n_stages - 1))
+        plan, layers = parts.plan, parts.plan.layers
+        self.strides = plan.strides[1:]
+        self.stem = layers.conv(plan.input_channels, plan.features[0], plan.plane(3), bias=layers.conv_bias)
+        self.blocks = nn.ModuleList(parts.encoder_block(level) for level in range(plan.bottom))
 
     def forward(self, x: Tensor) -> tuple[list[list[Tensor]], Tensor]:
         """Return the maps of every level (block input and new ones), highest resolution first, and the bottom."""
@@ -202,16 +146,23 @@ class UNetDenseDecoder(nn.Module):
     are does not depend on deep supervision; the last is that of the full resolution.
     """
 
-    def __init__(self, classes: int, *, parts: _Parts, deep_supervision: bool) -> None:
+    def __init__(self, parts: _Parts) -> None:
         super().__init__()
-        self.deep_supervision = deep_supervision
-        levels = range(parts.shape.n_stages - 2, -1, -1)
+        plan = parts.plan
+        self.deep_supervision = plan.deep_supervision
+        levels = range(plan.bottom - 1, -1, -1)
         self.blocks = nn.ModuleList(parts.decoder_block(level) for level in levels)
-        features, headed = parts.shape.features, levels if parts.options.heads == "every" else [0]
-        self.seg_layers = nn.ModuleList(parts.layers.pointwise(features[level], classes) for level in headed)
+        headed = levels if parts.options.heads == "every" else [0]
+        heads = (plan.layers.pointwise(plan.features[level], plan.num_classes) for level in headed)
+        self.seg_layers = nn.ModuleList(heads)
 
-    def forward(self, skips: Sequence[Sequence[Tensor]], bottom: Tensor) -> Tensor | list[Tensor]:
-        """Return logits (B, K, H, W) at the input's size; with deep supervision a list, highest resolution first."""
+    def forward(self, features: tuple[Sequence[Sequence[Tensor]], Tensor]) -> Tensor | list[Tensor]:
+        """Return logits for what the encoder gives.
+
+        Returns:
+            (B, K, H, W) at the input's size; with deep supervision a list, highest resolution first.
+        """
+        skips, bottom = features
         below: Sequence[Tensor] = [bottom]
         logits: list[Tensor] = []
         for i, block in enumerate(self.blocks):
@@ -229,14 +180,7 @@ PAPER_OPTIONS = UNetDenseOptions(heads="full")
 def paper_architecture() -> dict[str, Any]:
     """Return the words of the paper's own network: three levels from 32 channels, BatchNorm and ReLU."""
     return {
-        "n_stages": 4,
-        "features_per_stage": [32, 64, 128, 256],
-        "conv_op": nn.Conv2d,
-        "kernel_sizes": [[3, 3]] * 4,
-        "strides": [[1, 1]] + [[2, 2]] * 3,
-        "n_conv_per_stage": 1,
-        "n_conv_per_stage_decoder": 1,
-        "conv_bias": True,
+        **plain_words((32, 64, 128, 256), convs=1, convs_up=1),
         "norm_op": nn.BatchNorm2d,
         "norm_op_kwargs": {},
         "nonlin": nn.ReLU,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
-from nnunet_spine_ext.networks.options import NetworkOptions, is_count
+from nnunet_spine_ext.networks.options import is_count
+from nnunet_spine_ext.networks.plan_shape import PerStage
+from nnunet_spine_ext.networks.planned_options import PlannedOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class UNetOptions(NetworkOptions):
+class UNetOptions(PlannedOptions):
     """What SpineUNet is made of; the defaults are the classical U-Net on the layers of the plan.
 
     Each idea of a paper is one value of one option, and the plain value beside it is what the idea is measured against.
@@ -17,6 +20,8 @@ class UNetOptions(NetworkOptions):
     Raises:
         NetworkPlanError: a value that is not allowed; all of them are named.
     """
+
+    without_effect: ClassVar[Mapping[str, str]] = {"patch_size": "the dilations of CIE suit a map of any size"}
 
     block: Literal["double", "spconv", "conv_module"] = "double"
     """Of a stage: the plan's convolutions; SPConv in their place; or CIE → convolutions → MFE (not at the bottom)."""
@@ -33,16 +38,6 @@ class UNetOptions(NetworkOptions):
     """The nonlinearity after a transposed convolution (paper 001's UNet)."""
     mfe_fuse: Literal["single", "full"] = "single"
     """What MFE adds to its input: one map for all channels (what paper 002 counts), or one for each (what it says)."""
-
-    heads: Literal["every", "full"] = "every"
-    """A head for every resolution, as deep supervision needs; or for the full one alone, as the papers have it."""
-
-    norm: Literal["plan", "batch", "none"] = "plan"
-    """The plan's norm, BatchNorm, or none at all."""
-    activation: Literal["plan", "relu"] = "plan"
-    """The plan's nonlinearity, or ReLU."""
-    bias: Literal["plan", "yes", "no"] = "plan"
-    """Of convolutions that a norm follows: as the plan says, or not. The others always have one."""
     features: tuple[int, ...] | None = None
     """None: the plan's widths; else one for each stage, the bottom last."""
 
@@ -53,7 +48,7 @@ class UNetOptions(NetworkOptions):
 
     def wrong_values(self) -> list[str]:
         """Return a message for each number, and each pair of options, that is not allowed."""
-        found = []
+        found = super().wrong_values()
         if self.features is not None and (len(self.features) < 2 or not all(map(is_count, self.features))):
             found.append(f"features is {self.features}, expected a positive width for each of at least 2 stages")
         without_effect = (
@@ -63,6 +58,10 @@ class UNetOptions(NetworkOptions):
              "block='conv_module'"),
         )  # fmt: skip
         return found + [f"{what} has an effect only with {where}" for what, wrong, where in without_effect if wrong]
+
+    def widths(self, planned: PerStage) -> PerStage:
+        """Return the widths of the stages."""
+        return planned if self.features is None else self.features
 
     @property
     def narrows_in_convs(self) -> bool:
@@ -82,43 +81,19 @@ UNET_BN_001_PAPER = UNetOptions(heads="full", norm="batch", activation="relu", b
 
 CT_UNET_PAPER = UNetOptions(heads="full", norm="batch", activation="relu", bias="no", features=_FOUR_POOLINGS)
 """Paper 002's versions 1 and 2."""
-CT_UNET_SPCONV_PAPER = UNetOptions(
-    block="spconv", heads="full", norm="batch", activation="relu", bias="yes", features=_FOUR_POOLINGS
-)  # fmt: skip
+CT_UNET_SPCONV_PAPER = replace(CT_UNET_PAPER, block="spconv", bias="yes")
 """Paper 002's version 3. The bias is that of SPConv's redundant half, as published; no other convolution has one."""
-CT_UNET_RA_PAPER = UNetOptions(
-    skip="residual_attention", heads="full", norm="batch", activation="relu", bias="no", features=_FOUR_POOLINGS
-)
+CT_UNET_RA_PAPER = replace(CT_UNET_PAPER, skip="residual_attention")
 """Paper 002's version 4, with its attention weights registered."""
-CT_UNET_CONV_MODULE_PAPER = UNetOptions(
-    block="conv_module",
-    skip="residual_attention",
-    heads="full",
-    norm="batch",
-    activation="relu",
-    bias="no",
-    features=_FOUR_POOLINGS,
-)
+CT_UNET_CONV_MODULE_PAPER = replace(CT_UNET_RA_PAPER, block="conv_module")
 """Paper 002's version 5, with its attention weights registered."""
 
-UNET_003_PAPER = UNetOptions(
-    up="linear", heads="full", norm="batch", activation="relu", bias="yes", features=_FOUR_POOLINGS_512
-)
+UNET_003_PAPER = replace(CT_UNET_PAPER, up="linear", bias="yes", features=_FOUR_POOLINGS_512)
 """Paper 003's U-Net: bilinear up-sampling, 512 at the bottom."""
-ATTENTION_UNET_PAPER = UNetOptions(
-    up="nearest_conv",
-    skip="attention_gate",
-    heads="full",
-    norm="batch",
-    activation="relu",
-    bias="yes",
-    features=_FOUR_POOLINGS,
-)
+ATTENTION_UNET_PAPER = replace(CT_UNET_PAPER, up="nearest_conv", skip="attention_gate", bias="yes")
 """Paper 003's Attention U-Net."""
 
-UNET_2D_004_PAPER = UNetOptions(
-    up="transposed_same", heads="full", norm="batch", activation="relu", bias="yes", features=_FOUR_POOLINGS_512
-)
+UNET_2D_004_PAPER = replace(CT_UNET_PAPER, up="transposed_same", bias="yes", features=_FOUR_POOLINGS_512)
 """Paper 004's U-Net-2D, read as four poolings at 64, 128, 256, 512 and a bottom of 512 (see `rows/unets.py`)."""
 UNET_3D_004_PAPER = UNET_2D_004_PAPER
 """Paper 004's U-Net-3D: the same in 3D."""

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
-
 from nnunet_spine_ext.networks.plan_shape import NetworkPlanError
+from nnunet_spine_ext.networks.planned import plain_words
 from nnunet_spine_ext.networks.unet import SpineUNet
 from nnunet_spine_ext.networks.unet_options import (
     ATTENTION_UNET_PAPER,
@@ -26,8 +25,6 @@ from nnunet_spine_ext.networks.unet_options import (
     UNET_BN_001_PAPER,
     UNetOptions,
 )
-
-CONVS_PER_STAGE = 2
 
 PAPER_OPTIONS: Mapping[str, UNetOptions] = {
     "unet-001": UNET_001_PAPER,
@@ -58,17 +55,10 @@ def paper_words(options: UNetOptions, *, dims: int = 2, pool_slices: bool = True
     """
     if options.features is None:
         raise NetworkPlanError("These options name no features; the paper's own widths are part of its network.")
-    stages = len(options.features)
-    stride = [2] * dims if dims == 2 or pool_slices else [1, 2, 2]
-    return {
-        "n_stages": stages,
-        "features_per_stage": list(options.features),
-        "conv_op": nn.Conv3d if dims == 3 else nn.Conv2d,
-        "kernel_sizes": [[3] * dims for _ in range(stages)],
-        "strides": [[1] * dims] + [list(stride) for _ in range(stages - 1)],
-        "n_conv_per_stage": CONVS_PER_STAGE,
-        "n_conv_per_stage_decoder": CONVS_PER_STAGE,
-    }
+    words = plain_words(options.features, dims=dims)
+    if dims == 3 and not pool_slices:
+        words["strides"] = [[1, 1, 1]] + [[1, 2, 2]] * (len(options.features) - 1)
+    return words
 
 
 def paper_unet(*, network: str, input_channels: int, num_classes: int, dims: int = 2) -> SpineUNet:

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from nnunet_spine_ext.networks.blocks.attention_gate import AttentionGate, GridAttentionGate
 from nnunet_spine_ext.networks.blocks.axes import Shape
 from nnunet_spine_ext.networks.blocks.cie import CIE
-from nnunet_spine_ext.networks.blocks.layers import ConvNormAct, Layers, NormAct
+from nnunet_spine_ext.networks.blocks.layers import ConvNormAct, NormAct
 from nnunet_spine_ext.networks.blocks.mfe import MFE
 from nnunet_spine_ext.networks.blocks.recompute import recomputed
 from nnunet_spine_ext.networks.blocks.residual_attention import ResidualAttention
 from nnunet_spine_ext.networks.blocks.resize import LinearUp, NearestUp
 from nnunet_spine_ext.networks.blocks.spconv import SPConv
+from nnunet_spine_ext.networks.planned import Planned
 from nnunet_spine_ext.networks.unet_options import UNetOptions
 
 SPCONV_CHANNELS = 4
@@ -31,28 +32,20 @@ SPCONV_CHANNELS = 4
 class UNetParts:
     """What encoder and decoder are built from; not kept by any module."""
 
-    features: tuple[int, ...]
-    kernels: tuple[Shape, ...]
-    strides: tuple[Shape, ...]
-    layers: Layers
+    plan: Planned
     options: UNetOptions
-
-    @property
-    def bottom(self) -> int:
-        """The last stage."""
-        return len(self.features) - 1
 
     def stage(self, inputs: int, outputs: int, *, stage: int, convs: int) -> nn.Sequential:
         """Return the convolutions of a stage of encoder or decoder."""
-        kernel, o = self.kernels[stage], self.options
+        kernel, o = self.plan.kernels[stage], self.options
         units = self._convolutions(inputs, outputs, kernel, convs)
-        if o.block != "conv_module" or stage == self.bottom:
+        if o.block != "conv_module" or stage == self.plan.bottom:
             return nn.Sequential(*units)
-        context = CIE(inputs, kernel, layers=self.layers)
-        return nn.Sequential(context, *units, MFE(outputs, kernel, layers=self.layers, fuse=o.mfe_fuse))
+        context = CIE(inputs, kernel, layers=self.plan.layers)
+        return nn.Sequential(context, *units, MFE(outputs, kernel, layers=self.plan.layers, fuse=o.mfe_fuse))
 
     def _convolutions(self, inputs: int, outputs: int, kernel: Shape, convs: int) -> list[nn.Module]:
-        widths, layers = [inputs] + [outputs] * convs, self.layers
+        widths, layers = [inputs] + [outputs] * convs, self.plan.layers
         pairs = list(pairwise(widths))
         if self.options.block == "spconv":
             return [
@@ -65,32 +58,29 @@ class UNetParts:
         if self.options.block != "spconv" or inputs % SPCONV_CHANNELS == 0:
             return nn.Identity(), inputs
         raised = inputs + -inputs % SPCONV_CHANNELS
-        return self.layers.conv(inputs, raised, self.layers.axes.space(1), bias=False), raised
-
-    def pool(self, stage: int) -> nn.Module:
-        """Return the max-pooling that leads to `stage`."""
-        stride = self.strides[stage]
-        op = nn.MaxPool3d if len(stride) == 3 else nn.MaxPool2d
-        return op(stride, stride) if max(stride) > 1 else nn.Identity()
+        layers = self.plan.layers
+        return layers.conv(inputs, raised, layers.axes.space(1), bias=False), raised
 
     def up(self, inputs: int, *, stage: int) -> tuple[nn.Module, int]:
         """Return the up-sampling that leads from the stage below to `stage`, and its width."""
-        stride, width, o = self.strides[stage + 1], self.features[stage], self.options
+        plan, o = self.plan, self.options
+        stride, width = plan.strides[stage + 1], plan.features[stage]
         if o.up == "linear":
             return LinearUp(stride), inputs
         if o.up == "nearest_conv":
-            conv = ConvNormAct(inputs, width, self.kernels[stage], layers=self.layers)
+            conv = ConvNormAct(inputs, width, plan.kernels[stage], layers=plan.layers)
             return nn.Sequential(NearestUp(stride), conv), width
         outputs = inputs if o.up == "transposed_same" else width
         # No norm follows, so it has a bias whatever the plan says of those that one follows.
-        up = replace(self.layers, conv_bias=True).transposed(inputs, outputs, stride=stride)
-        return (nn.Sequential(up, self.layers.act()) if o.up_act else up), outputs
+        up = replace(plan.layers, conv_bias=True).transposed(inputs, outputs, stride=stride)
+        return (nn.Sequential(up, plan.layers.act()) if o.up_act else up), outputs
 
     def gate(
         self, coarse: int, fine: int, *, stage: int
     ) -> ResidualAttention | AttentionGate | GridAttentionGate | None:
         """Return what acts on the skip of `stage`; `coarse` and `fine`: widths before and after up-sampling."""
-        width, stride, layers, o = self.features[stage], self.strides[stage + 1], self.layers, self.options
+        plan, layers, o = self.plan, self.plan.layers, self.options
+        width, stride = plan.features[stage], plan.strides[stage + 1]
         if o.skip == "residual_attention":
             return ResidualAttention(width, coarse, layers=layers, stride=stride)
         if o.skip == "attention_gate" and o.gate == "additive":
@@ -101,19 +91,20 @@ class UNetParts:
 
     def decoder_width(self, stage: int) -> int:
         """Return the width of a decoder stage's output."""
-        return self.features[max(stage - 1, 0) if self.options.narrows_in_convs else stage]
+        return self.plan.features[max(stage - 1, 0) if self.options.narrows_in_convs else stage]
 
 
 class UNetEncoder(nn.Module):
     """Convolutions, then max-pooling and convolutions for every further stage."""
 
-    def __init__(self, inputs: int, *, parts: UNetParts, convs: Sequence[int]) -> None:
+    def __init__(self, parts: UNetParts) -> None:
         super().__init__()
-        self.stem, width = parts.stem(inputs)
-        self.pools = nn.ModuleList(parts.pool(stage) for stage in range(1, len(parts.features)))
+        plan = parts.plan
+        self.stem, width = parts.stem(plan.input_channels)
+        self.pools = nn.ModuleList(plan.pool(stage) for stage in range(1, len(plan.features)))
         self.stages = nn.ModuleList()
-        for stage, outputs in enumerate(parts.features):
-            self.stages.append(parts.stage(width, outputs, stage=stage, convs=convs[stage]))
+        for stage, outputs in enumerate(plan.features):
+            self.stages.append(parts.stage(width, outputs, stage=stage, convs=plan.convs[stage]))
             width = outputs
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -134,9 +125,8 @@ class UNetUp(nn.Module):
         super().__init__()
         self.up, width = parts.up(inputs, stage=stage)
         self.gate = parts.gate(inputs, width, stage=stage)
-        self.convs = parts.stage(
-            parts.features[stage] + width, parts.decoder_width(stage), stage=stage, convs=convs
-        )  # fmt: skip
+        together = parts.plan.features[stage] + width
+        self.convs = parts.stage(together, parts.decoder_width(stage), stage=stage, convs=convs)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """Return the stage's features for x (B, C, ...) from below and skip (B, C', ...) from the encoder."""
@@ -154,17 +144,18 @@ class UNetDecoder(nn.Module):
     are is an option; the state does not depend on deep supervision.
     """
 
-    def __init__(self, classes: int, *, parts: UNetParts, convs: Sequence[int], deep_supervision: bool) -> None:
+    def __init__(self, parts: UNetParts) -> None:
         super().__init__()
-        self.deep_supervision = deep_supervision
+        plan = parts.plan
+        self.deep_supervision = plan.deep_supervision
         self.ups = nn.ModuleList()
         self.seg_layers = nn.ModuleList()
-        width = parts.features[-1]
-        for stage, n in zip(range(parts.bottom - 1, -1, -1), convs, strict=True):
+        width = plan.features[-1]
+        for stage, n in zip(range(plan.bottom - 1, -1, -1), plan.convs_up, strict=True):
             self.ups.append(UNetUp(width, parts=parts, stage=stage, convs=n))
             width = parts.decoder_width(stage)
             if stage == 0 or parts.options.heads == "every":
-                self.seg_layers.append(parts.layers.pointwise(width, classes))
+                self.seg_layers.append(plan.layers.pointwise(width, plan.num_classes))
 
     def forward(self, features: Sequence[Tensor]) -> Tensor | list[Tensor]:
         """Return logits for the encoder's features (highest resolution first).

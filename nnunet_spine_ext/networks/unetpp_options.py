@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from nnunet_spine_ext.networks.options import is_count
-from nnunet_spine_ext.networks.planned import PlannedOptions
+from nnunet_spine_ext.networks.planned_options import NOTHING_DILATED, PlannedOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +17,8 @@ class UNetPPOptions(PlannedOptions):
     Raises:
         NetworkPlanError: a value that is not allowed; all of them are named.
     """
+
+    without_effect: ClassVar[Mapping[str, str]] = {**NOTHING_DILATED, "heads": "every head has the full resolution"}
 
     down: Literal["strided", "pool"] = "strided"
     """From stage to stage: a strided convolution (nnU-Net), or max-pooling before the convolutions (the paper)."""
@@ -31,14 +34,10 @@ class UNetPPOptions(PlannedOptions):
     """Predict with the mean of the logits of all nested networks ("accurate mode"), up to `branch`."""
 
     def wrong_values(self) -> list[str]:
-        """Return a message for each depth that is none, and for options that say nothing here."""
+        """Return a message for each depth that is none, and for options without effect."""
         found = super().wrong_values()
         if self.max_nest_depth is not None and not (self.max_nest_depth == 0 or is_count(self.max_nest_depth)):
             found.append(f"max_nest_depth is {self.max_nest_depth!r}, expected a whole number of at least 0")
         if self.branch is not None and not is_count(self.branch):
             found.append(f"branch is {self.branch!r}, expected a whole number of at least 1")
-        if self.heads != "every":
-            found.append("heads='full' says nothing here: every head has the full resolution")
-        if self.patch_size is not None:
-            found.append("patch_size has no effect: nothing here is dilated")
         return found

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from nnunet_spine_ext.networks.options import is_count
-from nnunet_spine_ext.networks.planned import PlannedOptions
+from nnunet_spine_ext.networks.planned_options import NOTHING_DILATED, PlannedOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +17,8 @@ class UXNetOptions(PlannedOptions):
     Raises:
         NetworkPlanError: a value that is not allowed; all of them are named.
     """
+
+    without_effect: ClassVar[Mapping[str, str]] = NOTHING_DILATED
 
     block: Literal["ux", "conv", "identity"] = "ux"
     """Of an encoder stage: the large-kernel block; nnU-Net's convolution in a residual sum; or nothing, which leaves
@@ -28,10 +31,8 @@ class UXNetOptions(PlannedOptions):
     """Compute the block's MLP again in backward instead of keeping its maps; results are equal."""
 
     def wrong_values(self) -> list[str]:
-        """Return a message for a kernel that is none, and for options that say nothing here."""
+        """Return a message for a kernel that is none, and for options without effect."""
         found = super().wrong_values()
         if not is_count(self.kernel, odd=True):
             found.append(f"kernel is {self.kernel!r}, expected odd and positive")
-        if self.patch_size is not None:
-            found.append("patch_size has no effect: nothing here is dilated")
         return found

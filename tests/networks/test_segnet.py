@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nnunet_spine_ext.networks.plan_shape import NetworkPlanError
-from nnunet_spine_ext.networks.segnet import SpineSegNet, paper_segnet
+from nnunet_spine_ext.networks.segnet import SegNetOptions, SpineSegNet, paper_segnet
 from tests.networks.tiny import PLANS, SMALL, TinyPlan
 
 PLAN = PLANS["2d"]
@@ -73,6 +73,11 @@ def test_strides_may_differ_between_axes(strides: list[list[int]]) -> None:
 def test_3d_plans_are_refused() -> None:
     with pytest.raises(NetworkPlanError, match="SegNet takes 2D plans"):
         segnet(SMALL)
+
+
+def test_a_patch_says_nothing_where_nothing_is_dilated() -> None:
+    with pytest.raises(NetworkPlanError, match="patch_size has no effect"):
+        SegNetOptions(patch_size=(48, 32))
 
 
 def conv(inputs: int, outputs: int) -> int:

@@ -208,6 +208,7 @@ def test_pooling_keeps_no_indices() -> None:
         ({"up_act": True, "up": "linear"}, "up_act=True has an effect only with up='transposed…'"),
         ({"gate": "additive-grid"}, "gate='additive-grid' has an effect only with skip='attention_gate'"),
         ({"mfe_fuse": "full"}, "mfe_fuse='full' has an effect only with block='conv_module'"),
+        ({"patch_size": [5, 16, 16]}, "patch_size has no effect"),
         ({"width": 4}, "no option width"),
     ],
 )

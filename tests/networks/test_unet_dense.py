@@ -176,6 +176,19 @@ def test_a_3d_plan_is_for_the_adapter() -> None:
         UNetDense(input_channels=1, num_classes=2, **PLANS["5 slices"].words())
 
 
+def test_the_papers_choices_replace_the_plans_layers() -> None:
+    network = UNetDense(
+        input_channels=1, num_classes=2, options={"norm": "batch", "activation": "relu"}, **PLAN.words()
+    )
+    kinds = {type(layer) for block in network.encoder.blocks for layer in (block.layers[0].norm, block.layers[0].act)}  # type: ignore[index,union-attr]
+    assert kinds == {nn.BatchNorm2d, nn.ReLU}
+
+
+def test_a_patch_says_nothing_where_nothing_is_dilated() -> None:
+    with pytest.raises(NetworkPlanError, match="patch_size has no effect"):
+        UNetDenseOptions(patch_size=(48, 32))
+
+
 def test_no_layers_are_refused() -> None:
     with pytest.raises(NetworkPlanError, match="layers is 0"):
         UNetDenseOptions(layers=0)
