@@ -28,7 +28,7 @@ from nnunet_spine_ext.networks.backbones.layers import ClassHead, ConvUnit, resi
 from nnunet_spine_ext.networks.backbones.network import BackboneNetwork
 from nnunet_spine_ext.networks.backbones.norms import norm_layer
 from nnunet_spine_ext.networks.backbones.options import BackboneOptions
-from nnunet_spine_ext.networks.backbones.recompute import recomputed_with_state
+from nnunet_spine_ext.networks.blocks.recompute import recomputed
 from nnunet_spine_ext.networks.options import is_count
 
 RATES = (3, 6, 12, 18, 24)
@@ -87,7 +87,7 @@ class DilatedLayer(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Return (B, growth, H, W) for maps (B, ..., H, W), newest first."""
-        inner = recomputed_with_state(self._squeezed, *maps, state=self.norm1, when=self.recompute)
+        inner = recomputed(self._squeezed, *maps, state=self.norm1, when=self.recompute)
         new: Tensor = self.dropout(self.conv2(functional.relu(self.norm2(inner), inplace=True)))
         return new
 

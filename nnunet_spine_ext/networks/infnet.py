@@ -28,11 +28,10 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from nnunet_spine_ext.networks.backbones.layers import resized
+from nnunet_spine_ext.networks.backbones.layers import ConvNorm, resized
 from nnunet_spine_ext.networks.backbones.network import BackboneNetwork
 from nnunet_spine_ext.networks.backbones.norms import Norm
 from nnunet_spine_ext.networks.backbones.options import BackboneOptions
-from nnunet_spine_ext.networks.blocks.conv_norm import ConvNorm
 from nnunet_spine_ext.networks.blocks.partial_decoder import PartialDecoder
 from nnunet_spine_ext.networks.blocks.receptive_field import ReceptiveFieldBlock
 from nnunet_spine_ext.networks.blocks.reverse_attention import ReverseAttention

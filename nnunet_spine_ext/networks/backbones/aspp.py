@@ -4,6 +4,9 @@ Five branches on one map: a 1x1 unit, three 3x3 units with dilations 6, 12 and 1
 at 32, so that they reach equally far in the image), and the map's average through a 1x1 unit; side by side, then a 1x1
 unit.
 
+Plan-driven networks have another one (`blocks/aspp.py`): on a plan's axes, layers and per-axis dilations, its branches
+summed instead of put side by side. This one has the units and the dropout of published networks, on one slice.
+
 Axes: B batch, C channels, H W = the axes of a slice.
 """
 

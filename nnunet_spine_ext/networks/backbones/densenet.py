@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nnunet_spine_ext.networks.backbones.norms import Norm, norm_layer
-from nnunet_spine_ext.networks.backbones.recompute import recomputed_with_state
+from nnunet_spine_ext.networks.blocks.recompute import recomputed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class DenseLayer(nn.Module):
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         """Return (B, growth, H, W) for maps (B, ..., H, W) of any number."""
-        inner = recomputed_with_state(self._squeezed, *maps, state=self.norm1, when=self.recompute)
+        inner = recomputed(self._squeezed, *maps, state=self.norm1, when=self.recompute)
         new: Tensor = self.conv2(functional.relu(self.norm2(inner), inplace=True))
         return new
 

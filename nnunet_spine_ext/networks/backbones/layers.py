@@ -14,14 +14,33 @@ from nnunet_spine_ext.networks.backbones.norms import Norm, norm_layer
 from nnunet_spine_ext.networks.plan_shape import NetworkPlanError
 
 
-class ConvUnit(nn.Sequential):
+class ConvNorm(nn.Sequential):
+    """Convolution without bias, norm; keeps the size. `kernel` is one number, or one for each axis."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int | tuple[int, int] = 3,
+        *,
+        norm: Norm,
+        dilation: int = 1,
+        momentum: float = 0.1,
+    ) -> None:
+        sides = (kernel, kernel) if isinstance(kernel, int) else kernel
+        padding = (dilation * (sides[0] // 2), dilation * (sides[1] // 2))
+        conv = nn.Conv2d(inputs, outputs, sides, padding=padding, dilation=dilation, bias=False)
+        super().__init__(conv, norm_layer(norm, outputs, momentum=momentum))
+
+
+class ConvUnit(ConvNorm):
     """Convolution without bias, norm, ReLU; keeps the size."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int = 3, *, norm: Norm, dilation: int = 1, momentum: float = 0.1
     ) -> None:
-        conv = nn.Conv2d(inputs, outputs, kernel, padding=dilation * (kernel // 2), dilation=dilation, bias=False)
-        super().__init__(conv, norm_layer(norm, outputs, momentum=momentum), nn.ReLU(inplace=True))
+        super().__init__(inputs, outputs, kernel, norm=norm, dilation=dilation, momentum=momentum)
+        self.append(nn.ReLU(inplace=True))
 
 
 class PooledUnit(nn.Module):

@@ -13,8 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nnunet_spine_ext.networks.blocks.float32 import at_least_float32
-from nnunet_spine_ext.networks.blocks.precision import without_autocast
+from nnunet_spine_ext.networks.blocks.precision import at_least_float32, without_autocast
 
 
 class ChannelAttention(nn.Module):

@@ -17,8 +17,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from nnunet_spine_ext.networks.backbones.recompute import recomputed_with_state
 from nnunet_spine_ext.networks.blocks.layers import Layers
+from nnunet_spine_ext.networks.blocks.recompute import recomputed
 
 
 class DenseLayer(nn.Module):
@@ -66,7 +66,7 @@ class DenseBlock(nn.Module):
         new: list[Tensor] = []
         for layer in self.layers:
             again = self.recompute and self.training
-            new.append(recomputed_with_state(layer, *inputs, *new, state=layer, when=again))
+            new.append(recomputed(layer, *inputs, *new, state=layer, when=again))
         return new
 
 

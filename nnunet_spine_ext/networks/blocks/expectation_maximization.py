@@ -24,8 +24,7 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional
 
 from nnunet_spine_ext.networks.backbones.norms import Norm, norm_layer
-from nnunet_spine_ext.networks.blocks.float32 import at_least_float32
-from nnunet_spine_ext.networks.blocks.precision import without_autocast
+from nnunet_spine_ext.networks.blocks.precision import at_least_float32, without_autocast
 
 _EPSILON = 1e-6
 """Added to the weight of a base to which no position belongs."""

@@ -13,9 +13,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nnunet_spine_ext.networks.backbones.layers import resized
+from nnunet_spine_ext.networks.backbones.layers import ConvNorm, resized
 from nnunet_spine_ext.networks.backbones.norms import Norm
-from nnunet_spine_ext.networks.blocks.conv_norm import ConvNorm
 
 
 class PartialDecoder(nn.Module):

@@ -24,8 +24,7 @@ from torch.nn import functional
 
 from nnunet_spine_ext.networks.backbones.layers import ConvUnit
 from nnunet_spine_ext.networks.backbones.norms import Norm
-from nnunet_spine_ext.networks.blocks.float32 import at_least_float32
-from nnunet_spine_ext.networks.blocks.precision import without_autocast
+from nnunet_spine_ext.networks.blocks.precision import at_least_float32, without_autocast
 
 Direction = Literal["collect", "distribute"]
 

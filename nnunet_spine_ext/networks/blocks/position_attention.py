@@ -16,8 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nnunet_spine_ext.networks.blocks.float32 import at_least_float32
-from nnunet_spine_ext.networks.blocks.precision import without_autocast
+from nnunet_spine_ext.networks.blocks.precision import at_least_float32, without_autocast
 
 REDUCTION = 8
 """Channels of x for each channel of q and k."""

@@ -1,9 +1,14 @@
-"""Sums that must not be rounded to half precision."""
+"""Sums over many positions, which must not be rounded to half precision: never less than float32."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Return x in float32 if it has half precision (float16 overflows at 65 504), else x itself."""
+    return x.float() if x.element_size() < 4 else x
 
 
 def without_autocast(x: Tensor) -> torch.autocast:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from nnunet_spine_ext.networks.backbones.layers import ConvNorm
 from nnunet_spine_ext.networks.backbones.norms import Norm
-from nnunet_spine_ext.networks.blocks.conv_norm import ConvNorm
 
 KERNELS = (3, 5, 7)
 """Of the branches beside the 1x1 one: 1 x k, k x 1, then 3x3 with dilation k."""

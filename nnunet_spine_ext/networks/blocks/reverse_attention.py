@@ -16,10 +16,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nnunet_spine_ext.networks.backbones.layers import resized
+from nnunet_spine_ext.networks.backbones.layers import ConvNorm, resized
 from nnunet_spine_ext.networks.backbones.norms import Norm, norm_layer
-from nnunet_spine_ext.networks.blocks.conv_norm import ConvNorm
-from nnunet_spine_ext.networks.blocks.float32 import at_least_float32
+from nnunet_spine_ext.networks.blocks.precision import at_least_float32
 
 BACKGROUND = 0
 
