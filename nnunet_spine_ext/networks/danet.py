@@ -16,8 +16,8 @@ Axes: B batch, C channels, H W = the axes of a slice, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -67,32 +67,18 @@ class Branch(nn.Sequential):
 
 
 class DANet(BackboneNetwork):
-    """Encoder and two branches of attention; slices of any size.
-
-    Args:
-        input_channels: channels of the image.
-        num_classes: logits for each voxel.
-        patch_size: not needed.
-        options: of the network, as such or in JSON form.
-    """
+    """Encoder and two branches of attention; slices of any size (see `BackboneNetwork`)."""
 
     options_class = DANetOptions
+    options: DANetOptions
+    aux_on_encoder = False
 
-    def __init__(
-        self,
-        *,
-        input_channels: int,
-        num_classes: int,
-        patch_size: Sequence[int] = (),  # noqa: ARG002
-        options: DANetOptions | Mapping[str, Any] | None = None,
-    ) -> None:
-        chosen = DANetOptions.of(options)
-        # The further heads are on the branches, not on the encoder.
-        super().__init__(replace(chosen, aux=False), input_channels=input_channels, num_classes=num_classes)
-        self.aux = self.auxiliary(chosen.as_json())
-        inputs, width, norm = self.encoder.channels[-1], chosen.width, chosen.norm
-        by_position = PositionAttention(width) if chosen.attention in ("both", "position") else nn.Identity()
-        by_channel = ChannelAttention() if chosen.attention in ("both", "channel") else nn.Identity()
+    def build(self, num_classes: int) -> None:
+        """Make the branches and their heads."""
+        o = self.options
+        inputs, width, norm = self.encoder.channels[-1], o.width, o.norm
+        by_position = PositionAttention(width) if o.attention in ("both", "position") else nn.Identity()
+        by_channel = ChannelAttention() if o.attention in ("both", "channel") else nn.Identity()
         self.position = Branch(inputs, width, attention=by_position, norm=norm)
         self.channel = Branch(inputs, width, attention=by_channel, norm=norm)
         self.head = ClassHead(width, num_classes)

@@ -24,7 +24,7 @@ class DeepLabOptions(BackboneOptions):
 
     @property
     def last_dilations(self) -> tuple[int, ...]:
-        """Dilations of the last stage's blocks; () leaves the encoder's own."""
+        """Dilations of the blocks of a ResNet's last stage; () leaves the encoder's own."""
         rate = 32 // self.output_stride
         return (rate, 2 * rate, 4 * rate) if self.multi_grid else ()
 

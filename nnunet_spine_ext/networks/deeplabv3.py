@@ -12,13 +12,11 @@ Axes: B batch, C channels, H W = the axes of a slice, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
 from nnunet_spine_ext.networks.backbones.aspp import ASPP
-from nnunet_spine_ext.networks.backbones.encoder import BackboneEncoder
 from nnunet_spine_ext.networks.backbones.layers import ClassHead, ConvUnit
 from nnunet_spine_ext.networks.backbones.network import BackboneNetwork
 from nnunet_spine_ext.networks.deeplab_options import DeepLabOptions
@@ -28,17 +26,11 @@ class DeepLab(BackboneNetwork):
     """What DeepLabV3 and DeepLabV3+ share: the encoder and the context."""
 
     options_class = DeepLabOptions
+    options: DeepLabOptions
 
-    def __init__(self, options: DeepLabOptions, *, input_channels: int, num_classes: int) -> None:
-        encoder = BackboneEncoder(
-            options.encoder,
-            input_channels=input_channels,
-            output_stride=options.output_stride,
-            norm=options.norm,
-            last_dilations=options.last_dilations,
-        )
-        super().__init__(options, input_channels=input_channels, num_classes=num_classes, encoder=encoder)
-        self.context = _context(encoder.channels[-1], options)
+    def build(self, num_classes: int) -> None:  # noqa: ARG002
+        """Make the context; a subclass adds its head."""
+        self.context = _context(self.encoder.channels[-1], self.options)
 
 
 def _context(inputs: int, options: DeepLabOptions) -> nn.Module:
@@ -55,27 +47,14 @@ def _context(inputs: int, options: DeepLabOptions) -> nn.Module:
 
 
 class DeepLabV3(DeepLab):
-    """Encoder, ASPP and a small head; slices of any size.
+    """Encoder, ASPP and a small head; slices of any size (see `BackboneNetwork`)."""
 
-    Args:
-        input_channels: channels of the image.
-        num_classes: logits for each voxel.
-        patch_size: not needed.
-        options: of the network, as such or in JSON form.
-    """
-
-    def __init__(
-        self,
-        *,
-        input_channels: int,
-        num_classes: int,
-        patch_size: Sequence[int] = (),  # noqa: ARG002
-        options: DeepLabOptions | Mapping[str, Any] | None = None,
-    ) -> None:
-        chosen = DeepLabOptions.of(options)
-        super().__init__(chosen, input_channels=input_channels, num_classes=num_classes)
-        unit = ConvUnit(chosen.width, chosen.width, norm=chosen.norm)
-        self.head = nn.Sequential(unit, ClassHead(chosen.width, num_classes, dropout=0.0))
+    def build(self, num_classes: int) -> None:
+        """Make the context and the head."""
+        super().build(num_classes)
+        width = self.options.width
+        unit = ConvUnit(width, width, norm=self.options.norm)
+        self.head = nn.Sequential(unit, ClassHead(width, num_classes, dropout=0.0))
 
     def logits(self, features: Sequence[Tensor], size: Sequence[int]) -> Tensor:  # noqa: ARG002
         """Return logits for the encoder's last map."""

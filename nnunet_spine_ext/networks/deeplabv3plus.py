@@ -14,8 +14,7 @@ Axes: B batch, C channels, H W = the axes of a slice, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -32,26 +31,12 @@ PAPER_003 = DeepLabOptions(multi_grid=True)
 
 
 class DeepLabV3Plus(DeepLab):
-    """Encoder, ASPP, and a decoder with the encoder's 1/4 map; slices of any size.
+    """Encoder, ASPP, and a decoder with the encoder's 1/4 map; slices of any size (see `BackboneNetwork`)."""
 
-    Args:
-        input_channels: channels of the image.
-        num_classes: logits for each voxel.
-        patch_size: not needed.
-        options: of the network, as such or in JSON form.
-    """
-
-    def __init__(
-        self,
-        *,
-        input_channels: int,
-        num_classes: int,
-        patch_size: Sequence[int] = (),  # noqa: ARG002
-        options: DeepLabOptions | Mapping[str, Any] | None = None,
-    ) -> None:
-        chosen = DeepLabOptions.of(options)
-        super().__init__(chosen, input_channels=input_channels, num_classes=num_classes)
-        width, norm = chosen.width, chosen.norm
+    def build(self, num_classes: int) -> None:
+        """Make the context, the detail and the head."""
+        super().build(num_classes)
+        width, norm = self.options.width, self.options.norm
         self.detail = ConvUnit(self.encoder.channels[1], DETAIL_CHANNELS, 1, norm=norm)
         self.head = nn.Sequential(
             ConvUnit(width + DETAIL_CHANNELS, width, norm=norm),

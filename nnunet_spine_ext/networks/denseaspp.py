@@ -15,9 +15,9 @@ Axes: B batch, C channels, H W = the axes of a slice, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -117,43 +117,33 @@ class DenselyDilated(nn.Module):
 
 
 class DenseASPP(BackboneNetwork):
-    """Encoder and densely connected dilated convolutions; slices of any size.
-
-    Args:
-        input_channels: channels of the image.
-        num_classes: logits for each voxel.
-        patch_size: not needed.
-        options: of the network, as such or in JSON form.
-    """
+    """Encoder and densely connected dilated convolutions; slices of any size (see `BackboneNetwork`)."""
 
     options_class = DenseASPPOptions
+    options: DenseASPPOptions
 
-    def __init__(
-        self,
-        *,
-        input_channels: int,
-        num_classes: int,
-        patch_size: Sequence[int] = (),  # noqa: ARG002
-        options: DenseASPPOptions | Mapping[str, Any] | None = None,
-    ) -> None:
-        chosen = DenseASPPOptions.of(options)
-        encoder = BackboneEncoder(
-            chosen.encoder,
+    def make_encoder(self, input_channels: int) -> BackboneEncoder:
+        """Return a DenseNet without its last norm, which the transition has."""
+        o = self.options
+        return BackboneEncoder(
+            o.encoder,
             input_channels=input_channels,
-            output_stride=chosen.output_stride,
-            norm=chosen.norm,
+            output_stride=o.output_stride,
+            norm=o.norm,
             final_norm=False,
-            recompute=chosen.recompute,
+            recompute=o.recompute,
         )
-        super().__init__(chosen, input_channels=input_channels, num_classes=num_classes, encoder=encoder)
-        inputs = encoder.channels[-1]
+
+    def build(self, num_classes: int) -> None:
+        """Make the transition, the dilated layers and the head."""
+        inputs, norm = self.encoder.channels[-1], self.options.norm
         self.transition = nn.Sequential(
-            norm_layer(chosen.norm, inputs),
+            norm_layer(norm, inputs),
             nn.ReLU(inplace=True),
             nn.Conv2d(inputs, inputs // 2, 1, bias=False),
-            norm_layer(chosen.norm, inputs // 2),
+            norm_layer(norm, inputs // 2),
         )
-        self.context, width = _context(inputs // 2, chosen)
+        self.context, width = _context(inputs // 2, self.options)
         self.classify = ClassHead(width, num_classes)
 
     def logits(self, features: Sequence[Tensor], size: Sequence[int]) -> Tensor:

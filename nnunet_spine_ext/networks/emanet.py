@@ -14,13 +14,12 @@ Axes: B batch, C channels, H W = the axes of a slice, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from nnunet_spine_ext.networks.backbones.encoder import BackboneEncoder
 from nnunet_spine_ext.networks.backbones.layers import ClassHead, ConvUnit
 from nnunet_spine_ext.networks.backbones.network import BackboneNetwork
 from nnunet_spine_ext.networks.backbones.options import BackboneOptions
@@ -45,7 +44,7 @@ class EMANetOptions(BackboneOptions):
 
     @property
     def last_dilations(self) -> tuple[int, ...]:
-        """Dilations of the last stage's blocks; () leaves the encoder's own."""
+        """Dilations of the blocks of a ResNet's last stage; () leaves the encoder's own."""
         rate = 16 // self.output_stride
         return (max(rate, 1), max(4 * rate, 1), max(8 * rate, 1)) if self.multi_grid else ()
 
@@ -65,43 +64,20 @@ PAPER_003 = EMANetOptions(encoder="resnet101s", output_stride=8, multi_grid=True
 
 
 class EMANet(BackboneNetwork):
-    """Encoder and expectation-maximisation attention; slices of any size.
-
-    Args:
-        input_channels: channels of the image.
-        num_classes: logits for each voxel.
-        patch_size: not needed.
-        options: of the network, as such or in JSON form.
-    """
+    """Encoder and expectation-maximisation attention; slices of any size (see `BackboneNetwork`)."""
 
     options_class = EMANetOptions
+    options: EMANetOptions
     frozen: ClassVar[tuple[str, ...]] = ("attention.project",)
     """Parts that no gradient reaches, by the method's own definition; their `requires_grad` is off."""
 
-    def __init__(
-        self,
-        *,
-        input_channels: int,
-        num_classes: int,
-        patch_size: Sequence[int] = (),  # noqa: ARG002
-        options: EMANetOptions | Mapping[str, Any] | None = None,
-    ) -> None:
-        chosen = EMANetOptions.of(options)
-        encoder = BackboneEncoder(
-            chosen.encoder,
-            input_channels=input_channels,
-            output_stride=chosen.output_stride,
-            norm=chosen.norm,
-            last_dilations=chosen.last_dilations,
-        )
-        super().__init__(chosen, input_channels=input_channels, num_classes=num_classes, encoder=encoder)
-        width, norm = chosen.width, chosen.norm
-        self.squeeze = ConvUnit(encoder.channels[-1], width, norm=norm)
-        self.attention = (
-            ExpectationMaximization(width, bases=chosen.bases, iterations=chosen.iterations, norm=norm)
-            if chosen.attention == "em"
-            else nn.Identity()
-        )
+    def build(self, num_classes: int) -> None:
+        """Make the attention and the head."""
+        o, width, norm = self.options, self.options.width, self.options.norm
+        self.squeeze = ConvUnit(self.encoder.channels[-1], width, norm=norm)
+        self.attention: nn.Module = nn.Identity()
+        if o.attention == "em":
+            self.attention = ExpectationMaximization(width, bases=o.bases, iterations=o.iterations, norm=norm)
         self.head = nn.Sequential(ConvUnit(width, width // 2, norm=norm), ClassHead(width // 2, num_classes))
 
     def logits(self, features: Sequence[Tensor], size: Sequence[int]) -> Tensor:  # noqa: ARG002

@@ -22,8 +22,8 @@ Axes: B batch, C channels, H W = the axes of a slice, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -83,30 +83,18 @@ class EdgeFeatures(nn.Sequential):
 
 
 class InfNet(BackboneNetwork):
-    """Encoder, partial decoder and reverse attention; slices of any size.
+    """Encoder, partial decoder and reverse attention; slices of any size (see `BackboneNetwork`).
 
-    Args:
-        input_channels: channels of the image.
-        num_classes: logits for each voxel; class 0 is the background, unless there is one logit only.
-        patch_size: not needed.
-        options: of the network, as such or in JSON form.
+    Of its logits, class 0 is the background, unless there is one logit only.
     """
 
     options_class = InfNetOptions
+    options: InfNetOptions
+    aux_on_encoder = False
 
-    def __init__(
-        self,
-        *,
-        input_channels: int,
-        num_classes: int,
-        patch_size: Sequence[int] = (),  # noqa: ARG002
-        options: InfNetOptions | Mapping[str, Any] | None = None,
-    ) -> None:
-        chosen = InfNetOptions.of(options)
-        # The further outputs are of this network's own parts, not of a head on the encoder.
-        super().__init__(replace(chosen, aux=False), input_channels=input_channels, num_classes=num_classes)
-        self.aux = self.auxiliary(chosen.as_json())
-        width, norm = chosen.width, chosen.norm
+    def build(self, num_classes: int) -> None:
+        """Make the coarse segmentation, the edges and the refinements."""
+        chosen, width, norm = self.options, self.options.width, self.options.norm
         _, c1, c2, c3, c4 = self.encoder.channels
         self.fields = nn.ModuleList(ReceptiveFieldBlock(c, width, norm=norm) for c in (c2, c3, c4))
         self.coarse = PartialDecoder(width, num_classes, norm=norm)

@@ -16,9 +16,9 @@ Axes: B batch, C channels, H W = the axes of a slice, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -62,31 +62,20 @@ PAPER_003 = PSANetOptions(output_stride=8)
 
 
 class PSANet(BackboneNetwork):
-    """Encoder and point-wise attention, for slices of `patch_size` only.
-
-    Args:
-        input_channels: channels of the image.
-        num_classes: logits for each voxel.
-        patch_size: (H, W) of the slices.
-        options: of the network, as such or in JSON form.
+    """Encoder and point-wise attention, for slices of `patch_size` only (see `BackboneNetwork` for arguments).
 
     Raises:
-        NetworkPlanError: no patch size; in forward, slices of another size.
+        NetworkPlanError: (a ValueError) no patch size, or options that are not allowed; in forward, slices of another
+            size.
     """
 
     options_class = PSANetOptions
+    options: PSANetOptions
 
-    def __init__(
-        self,
-        *,
-        input_channels: int,
-        num_classes: int,
-        patch_size: Sequence[int],
-        options: PSANetOptions | Mapping[str, Any] | None = None,
-    ) -> None:
-        chosen = PSANetOptions.of(options)
-        super().__init__(chosen, input_channels=input_channels, num_classes=num_classes)
-        self.patch_size = slice_patch(patch_size, network="PSANet")
+    def build(self, num_classes: int) -> None:
+        """Make the attention for the patch, and the head."""
+        chosen = self.options
+        self.patch_size = slice_patch(self.patch_size, network="PSANet")
         inputs, width, norm = self.encoder.channels[-1], chosen.width, chosen.norm
         self.small = tuple(-(-n // (chosen.output_stride * SHRINK)) for n in self.patch_size)
         self.attention = nn.ModuleList(

@@ -23,10 +23,10 @@ Axes: B batch, C channels, H W = the axes of a slice, K classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -136,29 +136,15 @@ def _step(inputs: int, outputs: int, *, norm: Norm, dropout: float) -> nn.Sequen
 
 
 class PSPNet(BackboneNetwork):
-    """Encoder and pyramid of averages; slices of any size.
-
-    Args:
-        input_channels: channels of the image.
-        num_classes: logits for each voxel.
-        patch_size: not needed.
-        options: of the network, as such or in JSON form.
-    """
+    """Encoder and pyramid of averages; slices of any size (see `BackboneNetwork`)."""
 
     options_class = PSPNetOptions
+    options: PSPNetOptions
 
-    def __init__(
-        self,
-        *,
-        input_channels: int,
-        num_classes: int,
-        patch_size: Sequence[int] = (),  # noqa: ARG002
-        options: PSPNetOptions | Mapping[str, Any] | None = None,
-    ) -> None:
-        chosen = PSPNetOptions.of(options)
-        super().__init__(chosen, input_channels=input_channels, num_classes=num_classes)
-        head = OriginalHead if chosen.head == "original" else ProgressiveHead
-        self.head = head(self.encoder.channels[-1], num_classes, chosen)
+    def build(self, num_classes: int) -> None:
+        """Make the head."""
+        head = OriginalHead if self.options.head == "original" else ProgressiveHead
+        self.head = head(self.encoder.channels[-1], num_classes, self.options)
 
     def logits(self, features: Sequence[Tensor], size: Sequence[int]) -> Tensor:
         """Return logits for the encoder's last map."""

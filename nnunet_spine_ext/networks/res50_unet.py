@@ -29,8 +29,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from nnunet_spine_ext.networks.backbones.encoder import RESOLUTIONS, BackboneEncoder
-from nnunet_spine_ext.networks.backbones.layers import resized
-from nnunet_spine_ext.networks.backbones.norms import GroupNorm, Norm
+from nnunet_spine_ext.networks.backbones.layers import ConvUnit, resized
+from nnunet_spine_ext.networks.backbones.norms import Norm
 from nnunet_spine_ext.networks.initialization import he_initialize
 from nnunet_spine_ext.networks.options import NetworkOptions, is_count
 from nnunet_spine_ext.networks.slice_network import SliceNetwork
@@ -144,8 +144,12 @@ class PanopticHead(nn.Module):
 def _branch(width: int, *, doublings: int) -> nn.Sequential:
     """Return a unit and a doubling, `doublings` times; a unit alone for none."""
     if doublings == 0:
-        return nn.Sequential(_Unit(width))
-    return nn.Sequential(*(part for _ in range(doublings) for part in (_Unit(width), _Doubling())))
+        return nn.Sequential(_unit(width))
+    return nn.Sequential(*(part for _ in range(doublings) for part in (_unit(width), _Doubling())))
+
+
+def _unit(width: int) -> nn.Module:
+    return ConvUnit(width, width, norm="group")
 
 
 class _Doubling(nn.Module):
@@ -153,13 +157,6 @@ class _Doubling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-
-
-class _Unit(nn.Sequential):
-    """Conv 3x3 without bias, GroupNorm, ReLU."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__(nn.Conv2d(width, width, 3, padding=1, bias=False), GroupNorm(width), nn.ReLU(inplace=True))
 
 
 def paper_res50_unet(*, encoder: str = "resnext50_32x4d", input_channels: int = 7, num_classes: int = 1) -> Res50UNet:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from nnunet_spine_ext.networks.backbones.norms import Norm
+from nnunet_spine_ext.networks.backbones.norms import Norm, has_single_value
 from nnunet_spine_ext.networks.plan_shape import NetworkPlanError
 
 
@@ -28,7 +28,7 @@ def slice_patch(patch_size: Sequence[int], *, network: str) -> tuple[int, int]:
     return patch
 
 
-def check_patch(x: Tensor, patch_size: tuple[int, int], *, network: str) -> None:
+def check_patch(x: Tensor, patch_size: tuple[int, ...], *, network: str) -> None:
     """Check that slices x (B, C, H, W) have the size that a network was built for.
 
     Raises:
@@ -55,8 +55,7 @@ def check_statistics(map_size: Sequence[int], *, batch: int, norm: Norm, network
     Raises:
         NetworkPlanError: there is one value only.
     """
-    values = map_size[0] * map_size[1] * (1 if norm == "instance" else batch)
-    if values < 2 and norm != "group":
+    if has_single_value(norm, map_size, batch=batch):
         raise NetworkPlanError(
             f"{network}: these slices leave one position for {where}, and the norm {norm!r} cannot train on a single "
             "value. Use a larger patch in the plane, a larger batch (for norm 'batch'), or norm='group'."

@@ -23,7 +23,7 @@ import timm
 from torch import Tensor, nn
 
 from nnunet_spine_ext.networks.backbones.densenet import DENSENETS, DenseNetEncoder
-from nnunet_spine_ext.networks.backbones.norms import Norm, replace_norms
+from nnunet_spine_ext.networks.backbones.norms import Norm, has_single_value, replace_norms
 from nnunet_spine_ext.networks.plan_shape import NetworkPlanError
 
 logger = logging.getLogger(__name__)
@@ -100,10 +100,8 @@ class BackboneEncoder(nn.Module):
         return list(self.network(x))
 
     def _check_statistics(self, x: Tensor) -> None:
-        stride = self.output_stride
-        voxels = (-(-x.shape[2] // stride)) * (-(-x.shape[3] // stride))
-        values = voxels if self.norm == "instance" else voxels * x.shape[0]
-        if values < 2 and self.norm != "group":
+        last_map = [-(-n // self.output_stride) for n in x.shape[2:]]
+        if has_single_value(self.norm, last_map, batch=x.shape[0]):
             raise NetworkPlanError(
                 f"Slices of {tuple(x.shape[2:])} leave one voxel at output stride {self.output_stride}, and the norm "
                 f"{self.norm!r} cannot train on a single value. Use a patch larger than {self.output_stride} in the "

@@ -21,36 +21,58 @@ AUX_WEIGHT = 0.4
 
 
 class BackboneNetwork(SliceNetwork):
-    """A subclass says its options' class, adds its head, and gives `logits` of the encoder's maps.
+    """A subclass says its options' class, adds its head (`build`), and gives `logits` of the encoder's maps.
 
     The further head, if the options ask for it, is on the encoder's last map but one. It is always built, so that
     weights do not depend on training or prediction. Other further outputs: override `auxiliary` and `forward`.
 
     Args:
-        options: of the subclass.
         input_channels: channels of the image.
         num_classes: logits for each voxel.
-        encoder: one already built, where the defaults will not do.
+        patch_size: (H, W) of the slices; without effect on a network that takes any size.
+        options: of the network, as such or in JSON form.
+
+    Raises:
+        NetworkPlanError: (a ValueError) options that are not allowed, or an encoder that does not exist; in training,
+            slices that leave a norm a single value.
     """
 
     options_class: ClassVar[type[BackboneOptions]] = BackboneOptions
+    aux_on_encoder: ClassVar[bool] = True
+    """Whether the further head is on the encoder; else the network builds those that its `auxiliary` names."""
+    options: BackboneOptions
     initialize = staticmethod(he_initialize)
 
     def __init__(
         self,
-        options: BackboneOptions,
         *,
         input_channels: int,
         num_classes: int,
-        encoder: BackboneEncoder | None = None,
+        patch_size: Sequence[int] = (),
+        options: BackboneOptions | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.encoder = encoder or BackboneEncoder(
-            options.encoder, input_channels=input_channels, output_stride=options.output_stride, norm=options.norm
+        self.options = self.options_class.of(options)
+        self.patch_size = tuple(patch_size)
+        self.encoder = self.make_encoder(input_channels)
+        self.aux = self.auxiliary(self.options.as_json())
+        if self.aux and self.aux_on_encoder:
+            self.aux_head = AuxHead(self.encoder.channels[-2], num_classes, norm=self.options.norm)
+        self.build(num_classes)
+
+    def make_encoder(self, input_channels: int) -> BackboneEncoder:
+        """Return the encoder. Hook."""
+        return BackboneEncoder(
+            self.options.encoder,
+            input_channels=input_channels,
+            output_stride=self.options.output_stride,
+            norm=self.options.norm,
+            last_dilations=self.options.last_dilations,
         )
-        self.aux = self.auxiliary(options.as_json())
-        if self.aux:
-            self.aux_head = AuxHead(self.encoder.channels[-2], num_classes, norm=options.norm)
+
+    def build(self, num_classes: int) -> None:
+        """Make what follows the encoder. Hook."""
+        raise NotImplementedError
 
     @classmethod
     def auxiliary(cls, options: Mapping[str, Any]) -> tuple[AuxTerm, ...]:

@@ -8,6 +8,7 @@ Axes: B batch, C channels, H W = the axes of a slice.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from torch import Tensor, nn
@@ -38,6 +39,12 @@ def norm_layer(norm: Norm, channels: int, *, momentum: float = 0.1) -> nn.Module
     if norm == "instance":
         return nn.InstanceNorm2d(channels, affine=True)
     return nn.BatchNorm2d(channels, momentum=momentum)
+
+
+def has_single_value(norm: Norm, map_size: Sequence[int], *, batch: int) -> bool:
+    """Return whether maps of `map_size` (H, W) leave the norm one value a channel, on which it cannot train."""
+    values = map_size[0] * map_size[1] * (1 if norm == "instance" else batch)
+    return values < 2 and norm != "group"
 
 
 def replace_norms(module: nn.Module, norm: Norm) -> int:

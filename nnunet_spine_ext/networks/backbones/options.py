@@ -26,6 +26,11 @@ class BackboneOptions(NetworkOptions):
     norm: Norm = "batch"
     """Of encoder and head. `batch` as published, `group` and `instance` for batches of one."""
 
+    @property
+    def last_dilations(self) -> tuple[int, ...]:
+        """Dilations of the blocks of a ResNet's last stage; () leaves the encoder's own. Hook."""
+        return ()
+
     def wrong_values(self) -> list[str]:
         """Return a message for a name or a switch that is none."""
         found = []
