@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from nnunet_spine_ext.networks.options import is_count
 from nnunet_spine_ext.networks.planned_options import NOTHING_DILATED, PlannedOptions
 
 
@@ -40,13 +39,8 @@ class ACCUNetOptions(PlannedOptions):
     """Compute blocks again in backward instead of keeping their maps; results are equal."""
 
     def wrong_values(self) -> list[str]:
-        """Return a message for each number that is not allowed, and for options without effect."""
+        """Return a message for an eps that is none, and for options without effect."""
         found = super().wrong_values()
-        found += [
-            f"{name} is {getattr(self, name)!r}, expected a whole number of at least 1"
-            for name in ("expand", "wide_expand", "scales", "passes")
-            if not (name == "wide_expand" and self.wide_expand is None) and not is_count(getattr(self, name))
-        ]
         if not (isinstance(self.norm_eps, float) and self.norm_eps > 0):
             found.append(f"norm_eps is {self.norm_eps!r}, expected a number above 0")
         if self.passes != 3 and self.skip != "mlfc":

@@ -29,7 +29,6 @@ from nnunet_spine_ext.networks.backbones.options import BackboneOptions
 from nnunet_spine_ext.networks.blocks.channel_attention import ChannelAttention
 from nnunet_spine_ext.networks.blocks.position_attention import PositionAttention
 from nnunet_spine_ext.networks.initialization import he_initialize
-from nnunet_spine_ext.networks.options import is_count
 from nnunet_spine_ext.networks.slice_network import AuxTerm
 
 BRANCH_WEIGHT = 1.0
@@ -46,13 +45,6 @@ class DANetOptions(BackboneOptions):
     """Which branches attend; the others keep their convolutions alone, to measure what attention adds."""
     width: int = 512
     """Channels of each branch."""
-
-    def wrong_values(self) -> list[str]:
-        """Return a message for each number that is not allowed."""
-        found = super().wrong_values()
-        if not is_count(self.width):
-            found.append(f"width is {self.width!r}, expected a whole number of at least 1")
-        return found
 
 
 PAPER_003 = DANetOptions(output_stride=32, aux=False)

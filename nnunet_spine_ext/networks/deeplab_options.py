@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nnunet_spine_ext.networks.backbones.options import BackboneOptions
-from nnunet_spine_ext.networks.options import is_count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +28,5 @@ class DeepLabOptions(BackboneOptions):
         return (rate, 2 * rate, 4 * rate) if self.multi_grid else ()
 
     def wrong_values(self) -> list[str]:
-        """Return a message for each number that is not allowed."""
-        found = super().wrong_values()
-        if not is_count(self.width):
-            found.append(f"width is {self.width!r}, expected a whole number of at least 1")
-        return [*found, *self.wrong_pooled_norm(self.pooled_norm)]
+        """Return a message for a norm that can never be trained."""
+        return [*super().wrong_values(), *self.wrong_pooled_norm(self.pooled_norm)]

@@ -29,7 +29,6 @@ from nnunet_spine_ext.networks.backbones.network import BackboneNetwork
 from nnunet_spine_ext.networks.backbones.norms import norm_layer
 from nnunet_spine_ext.networks.backbones.options import BackboneOptions
 from nnunet_spine_ext.networks.blocks.recompute import recomputed
-from nnunet_spine_ext.networks.options import is_count
 
 RATES = (3, 6, 12, 18, 24)
 """Dilations on a map of 1/8."""
@@ -54,17 +53,10 @@ class DenseASPPOptions(BackboneOptions):
     """Compute concatenations again in backward instead of keeping them; results are equal."""
 
     def wrong_values(self) -> list[str]:
-        """Return a message for each number that is not allowed."""
+        """Return a message for a momentum that is none."""
         found = super().wrong_values()
-        found += [
-            f"{name} is {getattr(self, name)!r}, expected a whole number of at least 1"
-            for name in ("inner_width", "growth")
-            if not is_count(getattr(self, name))
-        ]
         if not (isinstance(self.norm_momentum, float) and 0 < self.norm_momentum <= 1):
             found.append(f"norm_momentum is {self.norm_momentum!r}, expected more than 0 and at most 1")
-        if not isinstance(self.recompute, bool):
-            found.append(f"recompute is {self.recompute!r}, expected true or false")
         return found
 
 

@@ -14,7 +14,7 @@ Axes: B batch, C channels, H W = the axes of a slice, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -24,12 +24,13 @@ from nnunet_spine_ext.networks.backbones.layers import ClassHead, ConvUnit
 from nnunet_spine_ext.networks.backbones.network import BackboneNetwork
 from nnunet_spine_ext.networks.backbones.options import BackboneOptions
 from nnunet_spine_ext.networks.blocks.expectation_maximization import ExpectationMaximization
-from nnunet_spine_ext.networks.options import is_count
 
 
 @dataclass(frozen=True, kw_only=True)
 class EMANetOptions(BackboneOptions):
     """What an EMANet is made of."""
+
+    least: ClassVar[Mapping[str, int]] = {"width": 2}
 
     attention: Literal["em", "none"] = "em"
     """`none`: the same head without the attention, to measure what it adds."""
@@ -47,16 +48,6 @@ class EMANetOptions(BackboneOptions):
         """Dilations of the blocks of a ResNet's last stage; () leaves the encoder's own."""
         rate = 16 // self.output_stride
         return (max(rate, 1), max(4 * rate, 1), max(8 * rate, 1)) if self.multi_grid else ()
-
-    def wrong_values(self) -> list[str]:
-        """Return a message for each number that is not allowed."""
-        found = super().wrong_values()
-        if not is_count(self.width) or self.width < 2:
-            found.append(f"width is {self.width!r}, expected a whole number of at least 2")
-        for name in ("bases", "iterations"):
-            if not is_count(getattr(self, name)):
-                found.append(f"{name} is {getattr(self, name)!r}, expected a whole number of at least 1")
-        return found
 
 
 PAPER_003 = EMANetOptions(encoder="resnet101s", output_stride=8, multi_grid=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from nnunet_spine_ext.networks.options import NetworkOptions, is_count
 
@@ -15,6 +15,8 @@ class HybridOptions(NetworkOptions):
     Raises:
         NetworkPlanError: a value that is not allowed; all of them are named.
     """
+
+    odd: ClassVar[frozenset[str]] = frozenset({"plane_kernel", "stem_kernel"})
 
     plane_block: Literal["ux", "res"] = "ux"
     """The block of the encoder stages, which works in the plane."""
@@ -63,26 +65,12 @@ class HybridOptions(NetworkOptions):
         super().__post_init__()
 
     def wrong_values(self) -> list[str]:
-        """Return a message for each number, and each pair of options, that is not allowed."""
-        found = self._wrong_numbers()
-        if self.ux_second_conv == "3d" and (self.plane_block, self.ux_variant) != ("ux", "dense"):
-            found.append("ux_second_conv='3d' has an effect only with plane_block='ux' and ux_variant='dense'")
-        return found
-
-    def _wrong_numbers(self) -> list[str]:
-        """Return a message for each option that takes numbers and has another value."""
-        found = [
-            f"{name} is {getattr(self, name)!r}, expected odd and positive"
-            for name in ("plane_kernel", "stem_kernel")
-            if not is_count(getattr(self, name), odd=True)
-        ]
+        """Return a message for each list and each pair of options that is not allowed."""
+        found = []
         if not self.thickness or not all(is_count(n, odd=True) for n in self.thickness):
             found.append(f"thickness is {self.thickness}, expected odd positive numbers of slices")
-        found += [
-            f"{name} is {getattr(self, name)!r}, expected a whole number of at least 1"
-            for name in ("link_expand", "bottleneck_expand", "width")
-            if not (name == "width" and self.width is None) and not is_count(getattr(self, name))
-        ]
+        if self.ux_second_conv == "3d" and (self.plane_block, self.ux_variant) != ("ux", "dense"):
+            found.append("ux_second_conv='3d' has an effect only with plane_block='ux' and ux_variant='dense'")
         return found
 
 

@@ -35,7 +35,6 @@ from nnunet_spine_ext.networks.backbones.options import BackboneOptions
 from nnunet_spine_ext.networks.blocks.partial_decoder import PartialDecoder
 from nnunet_spine_ext.networks.blocks.receptive_field import ReceptiveFieldBlock
 from nnunet_spine_ext.networks.blocks.reverse_attention import ReverseAttention
-from nnunet_spine_ext.networks.options import is_count
 from nnunet_spine_ext.networks.slice_network import AuxTerm
 
 SEGMENTATION_WEIGHT = 1.0
@@ -56,15 +55,6 @@ class InfNetOptions(BackboneOptions):
     """Edge features in the refinements, and edges as an output."""
     width: int = 32
     """Channels of the receptive field blocks; the refinements have 2 and 8 times as many."""
-
-    def wrong_values(self) -> list[str]:
-        """Return a message for each number and switch that is not allowed."""
-        found = super().wrong_values()
-        if not isinstance(self.edge, bool):
-            found.append(f"edge is {self.edge!r}, expected true or false")
-        if not is_count(self.width):
-            found.append(f"width is {self.width!r}, expected a whole number of at least 1")
-        return found
 
 
 PAPER_003 = InfNetOptions(aux=False)

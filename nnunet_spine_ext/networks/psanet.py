@@ -27,7 +27,6 @@ from nnunet_spine_ext.networks.backbones.layers import ClassHead, ConvUnit
 from nnunet_spine_ext.networks.backbones.network import BackboneNetwork
 from nnunet_spine_ext.networks.backbones.options import BackboneOptions
 from nnunet_spine_ext.networks.blocks.point_attention import Direction, PointAttention, resized_by_corners
-from nnunet_spine_ext.networks.options import is_count
 from nnunet_spine_ext.networks.slice_patch import check_patch, check_statistics, slice_patch
 
 SHRINK = 2
@@ -48,13 +47,6 @@ class PSANetOptions(BackboneOptions):
         """The directions that there are, in order."""
         known: tuple[Direction, ...] = ("collect", "distribute")
         return tuple(one for one in known if self.attention in ("both", one))
-
-    def wrong_values(self) -> list[str]:
-        """Return a message for each number that is not allowed."""
-        found = super().wrong_values()
-        if not is_count(self.width):
-            found.append(f"width is {self.width!r}, expected a whole number of at least 1")
-        return found
 
 
 PAPER_003 = PSANetOptions(output_stride=8)

@@ -35,7 +35,6 @@ from nnunet_spine_ext.networks.backbones.layers import ClassHead, ConvUnit, Pool
 from nnunet_spine_ext.networks.backbones.network import BackboneNetwork
 from nnunet_spine_ext.networks.backbones.norms import Norm, norm_layer
 from nnunet_spine_ext.networks.backbones.options import BackboneOptions
-from nnunet_spine_ext.networks.options import is_count
 
 BINS = (1, 2, 3, 6)
 
@@ -54,11 +53,8 @@ class PSPNetOptions(BackboneOptions):
     """A norm on the 1x1 grid as published; training then needs at least two slices in a batch."""
 
     def wrong_values(self) -> list[str]:
-        """Return a message for each number that is not allowed."""
-        found = super().wrong_values()
-        if not is_count(self.width):
-            found.append(f"width is {self.width!r}, expected a whole number of at least 1")
-        return [*found, *self.wrong_pooled_norm(self.pooled_norm)]
+        """Return a message for a norm that can never be trained."""
+        return [*super().wrong_values(), *self.wrong_pooled_norm(self.pooled_norm)]
 
 
 PAPER_003 = PSPNetOptions(encoder="resnet34", output_stride=8, head="progressive")

@@ -32,7 +32,7 @@ from nnunet_spine_ext.networks.backbones.encoder import RESOLUTIONS, BackboneEnc
 from nnunet_spine_ext.networks.backbones.layers import ConvUnit, resized
 from nnunet_spine_ext.networks.backbones.norms import Norm
 from nnunet_spine_ext.networks.initialization import he_initialize
-from nnunet_spine_ext.networks.options import NetworkOptions, is_count
+from nnunet_spine_ext.networks.options import NetworkOptions
 from nnunet_spine_ext.networks.slice_network import SliceNetwork
 
 STRIDE = 2**RESOLUTIONS
@@ -54,15 +54,10 @@ class Res50UNetOptions(NetworkOptions):
     multi-scale head."""
 
     def wrong_values(self) -> list[str]:
-        """Return a message for a name, a width or a switch that is none."""
-        found = []
-        if not (isinstance(self.encoder, str) and self.encoder):
-            found.append(f"encoder is {self.encoder!r}, expected a name")
-        if not is_count(self.width):
-            found.append(f"width is {self.width!r}, expected a whole number of at least 1")
-        if not isinstance(self.all_levels, bool):
-            found.append(f"all_levels is {self.all_levels!r}, expected true or false")
-        return found
+        """Return a message for a name that is none."""
+        if isinstance(self.encoder, str) and self.encoder:
+            return []
+        return [f"encoder is {self.encoder!r}, expected a name"]
 
 
 class Res50UNet(SliceNetwork):

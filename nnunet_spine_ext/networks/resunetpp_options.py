@@ -36,10 +36,8 @@ class ResUNetPPOptions(PlannedOptions):
         super().__post_init__()
 
     def wrong_values(self) -> list[str]:
-        """Return a message for each number that is not allowed."""
+        """Return a message for rates that are none."""
         found = super().wrong_values()
-        if self.se_reduction is not None and not is_count(self.se_reduction):
-            found.append(f"se_reduction is {self.se_reduction!r}, expected a whole number of at least 1")
         if self.rates is not None and (not self.rates or not all(map(is_count, self.rates))):
             found.append(f"rates is {self.rates}, expected positive dilations")
         return found

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -38,16 +38,12 @@ PLANE_CLASSES: Mapping[type[nn.Module], type[nn.Module]] = {
 class SliceOptions(NetworkOptions):
     """What a 2D network sees besides the slice itself."""
 
+    least: ClassVar[Mapping[str, int]] = {"neighbours": 0}
+
     neighbours: int = 0
     """Slices on each side; in a 2D patch there are none."""
     coordinates: bool = False
     """Two more channels: the position in the patch along H and along W, 0 to 1."""
-
-    def wrong_values(self) -> list[str]:
-        """Return a message for a number of neighbours that is none."""
-        if isinstance(self.neighbours, int) and self.neighbours >= 0:
-            return []
-        return [f"neighbours is {self.neighbours!r}, expected a whole number of at least 0"]
 
 
 class SliceWise(nn.Module):

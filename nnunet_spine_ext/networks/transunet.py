@@ -67,16 +67,12 @@ class TransUNetOptions(NetworkOptions):
 
     def wrong_values(self) -> list[str]:
         """Return a message for each number that is not allowed."""
-        found = [
-            f"{name} is {getattr(self, name)!r}, expected a whole number of at least 1"
-            for name in ("embedding", "depth", "heads")
-            if not is_count(getattr(self, name))
-        ]
+        found = []
         if len(self.blocks) != 3 or not all(map(is_count, self.blocks)):
             found.append(f"blocks is {self.blocks}, expected three whole numbers of at least 1")
-        if not is_count(self.width) or self.width % _GROUPS:
+        if is_count(self.width) and self.width % _GROUPS:
             found.append(f"width is {self.width!r}, expected a multiple of {_GROUPS}")
-        if not found and self.embedding % self.heads:
+        if is_count(self.embedding) and is_count(self.heads) and self.embedding % self.heads:
             found.append(f"{self.heads} heads do not divide an embedding of {self.embedding}")
         if not 0 <= self.dropout < 1:
             found.append(f"dropout is {self.dropout!r}, expected at least 0 and less than 1")

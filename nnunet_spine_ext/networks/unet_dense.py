@@ -34,7 +34,6 @@ from torch import Tensor, nn
 
 from nnunet_spine_ext.networks.blocks.dense import DenseBlock
 from nnunet_spine_ext.networks.blocks.recompute import recomputed
-from nnunet_spine_ext.networks.options import is_count
 from nnunet_spine_ext.networks.planned import Planned, PlannedNetwork, plain_words
 from nnunet_spine_ext.networks.planned_options import NOTHING_DILATED, PlannedOptions
 
@@ -53,13 +52,6 @@ class UNetDenseOptions(PlannedOptions):
     """Of each dense block; 1 is the variant without dense connections inside a block."""
     recompute: bool = True
     """Compute concatenations again in the backward pass instead of keeping them (not with dropout)."""
-
-    def wrong_values(self) -> list[str]:
-        """Return a message for a number of layers that is none, and for options without effect."""
-        found = super().wrong_values()
-        if not is_count(self.layers):
-            found.append(f"layers is {self.layers!r}, expected a whole number of at least 1")
-        return found
 
 
 class UNetDense(PlannedNetwork):

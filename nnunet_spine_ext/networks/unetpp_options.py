@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from nnunet_spine_ext.networks.options import is_count
 from nnunet_spine_ext.networks.planned_options import NOTHING_DILATED, PlannedOptions
 
 
@@ -20,6 +19,8 @@ class UNetPPOptions(PlannedOptions):
 
     without_effect: ClassVar[Mapping[str, str]] = {**NOTHING_DILATED, "heads": "every head has the full resolution"}
 
+    least: ClassVar[Mapping[str, int]] = {"max_nest_depth": 0}
+
     down: Literal["strided", "pool"] = "strided"
     """From stage to stage: a strided convolution (nnU-Net), or max-pooling before the convolutions (the paper)."""
     max_nest_depth: int | None = None
@@ -32,12 +33,3 @@ class UNetPPOptions(PlannedOptions):
     """Predict with the nested network of this depth ("pruned"): what it does not need is not computed. None: all."""
     average: bool = False
     """Predict with the mean of the logits of all nested networks ("accurate mode"), up to `branch`."""
-
-    def wrong_values(self) -> list[str]:
-        """Return a message for each depth that is none, and for options without effect."""
-        found = super().wrong_values()
-        if self.max_nest_depth is not None and not (self.max_nest_depth == 0 or is_count(self.max_nest_depth)):
-            found.append(f"max_nest_depth is {self.max_nest_depth!r}, expected a whole number of at least 0")
-        if self.branch is not None and not is_count(self.branch):
-            found.append(f"branch is {self.branch!r}, expected a whole number of at least 1")
-        return found

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from nnunet_spine_ext.networks.backbones.norms import Norm, norm_layer
 from nnunet_spine_ext.networks.blocks.layers import INV_SQRT2
-from nnunet_spine_ext.networks.options import NetworkOptions, is_count
+from nnunet_spine_ext.networks.options import NetworkOptions
 from nnunet_spine_ext.networks.slice_network import AuxTerm, SliceNetwork
 from nnunet_spine_ext.networks.slice_patch import check_statistics
 
@@ -57,10 +57,6 @@ class UNetPPPaperOptions(NetworkOptions):
     """h; the paper trains 32."""
     norm: Norm = "batch"
     """`group` or `instance` for batches of few slices."""
-
-    def wrong_values(self) -> list[str]:
-        """Return a message for a width that is none."""
-        return [] if is_count(self.width) else [f"width is {self.width!r}, expected a whole number of at least 1"]
 
 
 class SpineUNetPPPaper(SliceNetwork):

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from nnunet_spine_ext.networks.options import is_count
 from nnunet_spine_ext.networks.planned_options import NOTHING_DILATED, PlannedOptions
 
 
@@ -19,6 +18,7 @@ class UXNetOptions(PlannedOptions):
     """
 
     without_effect: ClassVar[Mapping[str, str]] = NOTHING_DILATED
+    odd: ClassVar[frozenset[str]] = frozenset({"kernel"})
 
     block: Literal["ux", "conv", "identity"] = "ux"
     """Of an encoder stage: the large-kernel block; nnU-Net's convolution in a residual sum; or nothing, which leaves
@@ -29,10 +29,3 @@ class UXNetOptions(PlannedOptions):
     """Initial factor of the block's branch: the block begins as the identity."""
     recompute: bool = True
     """Compute the block's MLP again in backward instead of keeping its maps; results are equal."""
-
-    def wrong_values(self) -> list[str]:
-        """Return a message for a kernel that is none, and for options without effect."""
-        found = super().wrong_values()
-        if not is_count(self.kernel, odd=True):
-            found.append(f"kernel is {self.kernel!r}, expected odd and positive")
-        return found

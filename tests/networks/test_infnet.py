@@ -79,5 +79,5 @@ def test_one_logit_is_one_structure() -> None:
 
 
 def test_wrong_options_are_named() -> None:
-    with pytest.raises(NetworkPlanError, match=r"edge is 1, expected true or false; width is 0"):
+    with pytest.raises(NetworkPlanError, match=r"width is 0.*edge is 1, expected true or false"):
         InfNetOptions(edge=1, width=0)  # type: ignore[arg-type]

@@ -32,18 +32,13 @@ class BackboneOptions(NetworkOptions):
         return ()
 
     def wrong_values(self) -> list[str]:
-        """Return a message for a name or a switch that is none."""
-        found = []
-        if not (isinstance(self.encoder, str) and self.encoder):
-            found.append(f"encoder is {self.encoder!r}, expected a name")
-        if not isinstance(self.aux, bool):
-            found.append(f"aux is {self.aux!r}, expected true or false")
-        return found
+        """Return a message for a name that is none."""
+        if isinstance(self.encoder, str) and self.encoder:
+            return []
+        return [f"encoder is {self.encoder!r}, expected a name"]
 
-    def wrong_pooled_norm(self, pooled_norm: object) -> list[str]:
-        """Return a message for a norm on the pooled branch that is no switch, or can never be trained there."""
-        if not isinstance(pooled_norm, bool):
-            return [f"pooled_norm is {pooled_norm!r}, expected true or false"]
+    def wrong_pooled_norm(self, pooled_norm: bool) -> list[str]:
+        """Return a message for a norm on the pooled branch that can never be trained there."""
         if pooled_norm and self.norm == "instance":
             return ["pooled_norm=True cannot be trained with norm='instance': one value is left of each channel"]
         return []
