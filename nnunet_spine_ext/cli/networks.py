@@ -50,7 +50,7 @@ def command(
     whole_page = as_markdown or docs is not None
     if name is None and patch is None and dataset_id is None and not whole_page:
         from nnunet_spine_ext.networks import listing
-        from nnunet_spine_ext.networks.registry import NETWORKS
+        from nnunet_spine_ext.networks.rows import NETWORKS  # unlike the registry, without torch
 
         rows = list(NETWORKS.values())
         print(listing.as_json(rows) if as_json else listing.as_text(rows))

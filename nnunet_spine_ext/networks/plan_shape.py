@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from nnunet_spine_ext.errors import PlanError
 from nnunet_spine_ext.networks.blocks.axes import Axes, Shape
+
+if TYPE_CHECKING:
+    from torch import nn
 
 PerStage = int | Sequence[int]
 PerStagePerAxis = int | Sequence[int] | Sequence[Sequence[int]]
@@ -158,6 +160,8 @@ def plan_dims(conv_op: type[nn.Module]) -> int:
     Raises:
         NetworkPlanError: another class, or the dotted path of one.
     """
+    from torch import nn  # here, because rows and options need this module, and torch takes seconds
+
     for dims, op in ((2, nn.Conv2d), (3, nn.Conv3d)):
         if isinstance(conv_op, type) and issubclass(conv_op, op):
             return dims

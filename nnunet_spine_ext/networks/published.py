@@ -9,6 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nnunet_spine_ext.networks.entries import NetworkEntry, ParameterOracle
+from nnunet_spine_ext.networks.rows.sources import PAPER_003
+
+__all__ = [
+    "PAPER_003", "PAPER_003_CHANNELS", "PAPER_003_COSTS", "PAPER_003_SIZE", "REASONS", "PublishedCost",
+    "why_it_differs",
+]  # fmt: skip
 
 _HYBRID = (
     "the published code has a weight for every voxel in its LayerNorms, convolutions that are never called, and one "
@@ -43,7 +49,6 @@ def why_it_differs(row: NetworkEntry, oracle: ParameterOracle) -> str:
     return f"{oracle.parameters - oracle.published:+,}: {REASONS.get(row.name, 'not explained')}"
 
 
-PAPER_003 = "Review of Deep Learning Models for Spine Segmentation (ICMR 2022)"
 PAPER_003_SIZE = (880, 880)
 PAPER_003_CHANNELS = 1
 

@@ -1,6 +1,7 @@
-"""The table of networks: a network is one file and one row (in `rows/`).
+"""From the table of networks to a network: a network is one file and one row (in `rows/`).
 
-Tests, docs, the `networks` command and the benchmark read this table. Importing it imports no network.
+Tests, docs, the `networks` command and the benchmark read this table. Importing it imports no network; `rows` alone,
+which is enough to show it, not even torch.
 """
 
 from __future__ import annotations
@@ -15,29 +16,11 @@ from nnunet_spine_ext.errors import PlanError
 from nnunet_spine_ext.networks.entries import NetworkEntry, ParameterOracle
 from nnunet_spine_ext.networks.plan_shape import NetworkPlanError, plan_dims
 from nnunet_spine_ext.networks.plan_words import plan_words
-from nnunet_spine_ext.networks.rows import (
-    paper000,
-    paper000_hybrid,
-    paper001,
-    paper003,
-    paper003_attention,
-    paper003_slices,
-    paper004,
-    paper004_slices,
-    unets,
-)
+from nnunet_spine_ext.networks.rows import NETWORKS
 from nnunet_spine_ext.networks.slice_network import AuxTerm
 from nnunet_spine_ext.networks.slices import SliceOptions, SliceWise, plane_words, slicing_axis
 
 __all__ = ["NETWORKS", "NetworkEntry", "ParameterOracle", "auxiliary_terms", "build", "build_preset", "entry"]
-
-_PAPERS = (
-    paper000_hybrid, paper000, paper001, unets, paper003, paper003_slices, paper003_attention, paper004,
-    paper004_slices,
-)  # fmt: skip
-
-NETWORKS: dict[str, NetworkEntry] = {row.name: row for paper in _PAPERS for row in paper.ROWS}
-"""Name → row, in the order in which they are shown."""
 
 SLICES_KEY = "slices"
 """Where the options of a row keep those of `SliceWise`."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from nnunet_spine_ext.cli import networks
+from nnunet_spine_ext.cli.pages import PAGES
 from nnunet_spine_ext.networks.registry import NETWORKS
 from nnunet_spine_ext.networks.table import planned_input
 from nnunet_spine_ext.planning.losses import nnunet_loss
@@ -34,6 +37,20 @@ def test_lists_networks_with_paper_and_trainers_and_counts_nothing(monkeypatch: 
     assert "SCUT 2023" in line
     assert line.endswith("SpineHybridNoHANCTrainer")
     assert [record["name"] for record in json.loads(run("--json").stdout)] == list(NETWORKS)
+
+
+@pytest.mark.parametrize("arguments", [["networks"], ["networks", "--json"], ["--help"]])
+def test_everyday_commands_need_neither_torch_nor_nnunet(arguments: list[str]) -> None:
+    script = (
+        "import sys; from nnunet_spine_ext.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print([name for name in ('torch', 'nnunetv2', 'scipy', 'pandas') if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", script, *arguments]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert len(lines) > len(PAGES) + 1
+    assert lines[-1] == "[]"
 
 
 def test_counts_for_a_patch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,7 @@ def test_values_of_their_kind_are_taken() -> None:
 
 
 def test_all_of_them_are_named_at_once() -> None:
-    with pytest.raises(NetworkPlanError, match="kind is 3.*width is 0.*kernel is 2.*switch is 'no'"):
+    with pytest.raises(NetworkPlanError, match=r"kind is 3.*width is 0.*kernel is 2.*switch is 'no'"):
         Some.of({"switch": "no", "kernel": 2, "width": 0, "kind": 3})
 
 

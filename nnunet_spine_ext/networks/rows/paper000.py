@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from nnunet_spine_ext.networks.entries import NetworkEntry, ParameterOracle
-
-_PAPER_000 = "Automatic spine segmentation based on an UNet combining 2D and 3D modules (SCUT, 2023)"
-
-
-def _size(what: str, parameters: int, **arguments: int) -> ParameterOracle:
-    """Return an oracle of a network that has the published size."""
-    return ParameterOracle(what=what, arguments=arguments, parameters=parameters, published=parameters)
-
+from nnunet_spine_ext.networks.entries import NetworkEntry
+from nnunet_spine_ext.networks.rows.sources import CITE_000, PAPER_000, known_size
 
 ROWS: tuple[NetworkEntry, ...] = (
     NetworkEntry(
@@ -22,22 +15,22 @@ ROWS: tuple[NetworkEntry, ...] = (
         dims=(2, 3),
         network="nnunet_spine_ext.networks.unetpp.SpineUNetPP",
         preset="nnunet_spine_ext.networks.unetpp.paper_unetpp",
-        oracles=(_size("UNet++ L4, widths 32 to 512, four heads of one class", 9_041_700),),
+        oracles=(known_size("UNet++ L4, widths 32 to 512, four heads of one class", 9_041_700),),
         trainers=("SpineUNetPPTrainer",),
         supervision="full",
     ),
     NetworkEntry(
         name="unetpp-paper000",
         family="slice",
-        paper=_PAPER_000,
-        cite="SCUT 2023",
+        paper=PAPER_000,
+        cite=CITE_000,
         summary="the 2D UNet++ that paper 000 compares with: residual blocks, nearest nodes only",
         dims=(2,),
         network="nnunet_spine_ext.networks.unetpp_paper.SpineUNetPPPaper",
         preset="nnunet_spine_ext.networks.unetpp_paper.paper_unetpp_000",
         oracles=(
-            _size("paper 000, UNet++, width 32", 1_962_720, width=32),
-            _size("paper 000, UNet++, width 64", 7_830_976, width=64),
+            known_size("paper 000, UNet++, width 32", 1_962_720, width=32),
+            known_size("paper 000, UNet++, width 64", 7_830_976, width=64),
         ),
         trainers=("SpineUNetPPPaperTrainer",),
     ),
@@ -50,7 +43,7 @@ ROWS: tuple[NetworkEntry, ...] = (
         dims=(2, 3),
         network="nnunet_spine_ext.networks.acc_unet.SpineACCUNet",
         preset="nnunet_spine_ext.networks.acc_unet.paper_acc_unet",
-        oracles=(_size("ACC-UNet, 3 channels in, 1 logit out", 16_771_245),),
+        oracles=(known_size("ACC-UNet, 3 channels in, 1 logit out", 16_771_245),),
         trainers=("SpineACCUNetTrainer",),
     ),
     NetworkEntry(
@@ -62,7 +55,7 @@ ROWS: tuple[NetworkEntry, ...] = (
         dims=(2, 3),
         network="nnunet_spine_ext.networks.ux_net.SpineUXNet",
         preset="nnunet_spine_ext.networks.ux_net.paper_ux_net",
-        oracles=(_size("3D UX-Net, 1 channel in, 5 classes", 53_006_069),),
+        oracles=(known_size("3D UX-Net, 1 channel in, 5 classes", 53_006_069),),
         trainers=("SpineUXNetTrainer", "SpineUXNetAdamWTrainer"),
     ),
 )

@@ -6,18 +6,15 @@ from collections.abc import Mapping
 
 from nnunet_spine_ext.networks.entries import NetworkEntry, ParameterOracle
 from nnunet_spine_ext.networks.hybrid_options import PAPER_OPTIONS
+from nnunet_spine_ext.networks.rows.sources import CITE_000, PAPER_000, known_size
 
-_PAPER_000 = "Automatic spine segmentation based on an UNet combining 2D and 3D modules (SCUT, 2023)"
-_CITE_000 = "SCUT 2023"
 _HYBRID = "nnunet_spine_ext.networks.hybrid.SpineHybrid"
 _PAPER_HYBRID = "nnunet_spine_ext.networks.hybrid.paper_hybrid"
 
 
 def _arm(what: str, blocks: Mapping[str, str], *, width: int, parameters: int, published: int) -> ParameterOracle:
-    arguments = {**blocks, "width": width}
-    return ParameterOracle(
-        what=f"paper 000, {what}, width {width}", arguments=arguments, parameters=parameters, published=published
-    )
+    what = f"paper 000, {what}, width {width}"
+    return known_size(what, parameters, published=published, **blocks, width=width)
 
 
 _UX_HANC = {"plane_block": "ux", "link_block": "hanc"}
@@ -29,8 +26,8 @@ ROWS = (
     NetworkEntry(
         name="hybrid",
         family="u-shape",
-        paper=_PAPER_000,
-        cite=_CITE_000,
+        paper=PAPER_000,
+        cite=CITE_000,
         summary="large kernels in the plane, HANC links across slices",
         dims=(2, 3),
         network=_HYBRID,
@@ -40,8 +37,8 @@ ROWS = (
     NetworkEntry(
         name="hybrid-no-hanc",
         family="u-shape",
-        paper=_PAPER_000,
-        cite=_CITE_000,
+        paper=PAPER_000,
+        cite=CITE_000,
         summary="ablation: residual blocks in the links",
         dims=(2, 3),
         network=_HYBRID,
@@ -53,8 +50,8 @@ ROWS = (
     NetworkEntry(
         name="hybrid-no-ux",
         family="u-shape",
-        paper=_PAPER_000,
-        cite=_CITE_000,
+        paper=PAPER_000,
+        cite=CITE_000,
         summary="ablation: residual blocks in the plane",
         dims=(2, 3),
         network=_HYBRID,
@@ -66,8 +63,8 @@ ROWS = (
     NetworkEntry(
         name="hybrid-res",
         family="u-shape",
-        paper=_PAPER_000,
-        cite=_CITE_000,
+        paper=PAPER_000,
+        cite=CITE_000,
         summary="ablation: residual blocks only",
         dims=(2, 3),
         network=_HYBRID,
@@ -79,8 +76,8 @@ ROWS = (
     NetworkEntry(
         name="hybrid-paper",
         family="u-shape",
-        paper=_PAPER_000,
-        cite=_CITE_000,
+        paper=PAPER_000,
+        cite=CITE_000,
         summary="the paper's own dense network at its widths, defects mended",
         dims=(3,),
         network=_HYBRID,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from nnunet_spine_ext.networks.entries import NetworkEntry, ParameterOracle
-
-_PAPER_004 = "Spine MRI image segmentation method based on ASPP and U-Net network (MBE 2023)"
-_CITE_004 = "Cai 2023"
+from nnunet_spine_ext.networks.rows.sources import CITE_004, PAPER_004, known_size
 
 
 def _ablation(positions: str, parameters: int, *, published: int | None = None) -> ParameterOracle:
@@ -13,18 +11,15 @@ def _ablation(positions: str, parameters: int, *, published: int | None = None) 
     stages = tuple(str(i) in positions for i in (1, 2, 3, 4))
     what = f"paper 004, read literally, ASPP {'+'.join(positions)}"
     what += "" if published is None else " (printed: 22.06 M)"
-    published = parameters if published is None else published
-    return ParameterOracle(
-        what=what, arguments={"aspp_stages": stages}, parameters=parameters, published=published
-    )  # fmt: skip
+    return known_size(what, parameters, published=published, aspp_stages=stages)
 
 
 ROWS: tuple[NetworkEntry, ...] = (
     NetworkEntry(
         name="aspp-unet",
         family="u-shape",
-        paper=_PAPER_004,
-        cite=_CITE_004,
+        paper=PAPER_004,
+        cite=CITE_004,
         summary="U-Net with atrous spatial pyramid pooling on its way down",
         dims=(2, 3),
         network="nnunet_spine_ext.networks.aspp_unet.SpineASPPUNet",
@@ -43,21 +38,20 @@ ROWS: tuple[NetworkEntry, ...] = (
     NetworkEntry(
         name="segnet",
         family="u-shape",
-        paper=_PAPER_004,
-        cite=_CITE_004,
+        paper=PAPER_004,
+        cite=CITE_004,
         summary="encoder and mirror image tied by the places of the maxima alone (SegNet)",
         dims=(2,),
         network="nnunet_spine_ext.networks.segnet.SpineSegNet",
         preset="nnunet_spine_ext.networks.segnet.paper_segnet",
         oracles=(
-            ParameterOracle(
-                what="SegNet on VGG16 with BatchNorm", arguments={}, parameters=29_453_396, published=29_453_396
-            ),
-            ParameterOracle(
-                what="paper 004, SegNet of four levels (printed: 15.21 M)",
-                arguments={"levels": 4, "num_classes": 9},
-                parameters=15_282_057,
+            known_size("SegNet on VGG16 with BatchNorm", 29_453_396),
+            known_size(
+                "paper 004, SegNet of four levels (printed: 15.21 M)",
+                15_282_057,
                 published=15_210_000,
+                levels=4,
+                num_classes=9,
             ),
         ),
         trainers=("SpineSegNetTrainer", "SpineSegNetPaperTrainer"),

@@ -13,42 +13,42 @@ that keep the width; with nine classes 14,788,297 in 2D (1.9 % below) and 42,945
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from nnunet_spine_ext.networks.entries import NetworkEntry, ParameterOracle
+from nnunet_spine_ext.networks.rows.sources import (
+    CITE_001,
+    CITE_002,
+    CITE_003,
+    CITE_004,
+    FIVE_SLICES,
+    PAPER_001,
+    PAPER_002,
+    PAPER_003,
+    PAPER_004,
+    known_size,
+)
 
 _UNET = "nnunet_spine_ext.networks.unet.SpineUNet"
 _PRESET = "nnunet_spine_ext.networks.unet_papers.paper_unet"
-
-_PAPER_001 = "Application of Hybrid Network of UNet and Feature Pyramid Network in Spine Segmentation (MeMeA 2021)"
-_PAPER_002 = "CT Image Segmentation (Z. Li, MSc dissertation, Cardiff University, 2021)"
-_PAPER_003 = "Review of Deep Learning Models for Spine Segmentation (ICMR 2022)"
-_PAPER_004 = "Spine MRI image segmentation method based on ASPP and U-Net network (MBE 2023)"
-_CITE_001, _CITE_002, _CITE_003, _CITE_004 = "Liu 2021", "Li 2021", "Zhou 2022", "Cai 2023"
-
-_FIVE_SLICES: Mapping[str, Any] = {"neighbours": 2, "coordinates": True}
 
 
 def _size(
     what: str, network: str, *, inputs: int, classes: int, parameters: int, published: int | None = None, dims: int = 2
 ) -> tuple[ParameterOracle]:
     """Return the oracle of a row; `published` only where it differs from ours."""
-    arguments = {"network": network, "input_channels": inputs, "num_classes": classes, "dims": dims}
-    published = parameters if published is None else published
-    return (ParameterOracle(what=what, arguments=arguments, parameters=parameters, published=published),)
+    form = {"network": network, "input_channels": inputs, "num_classes": classes, "dims": dims}
+    return (known_size(what, parameters, published=published, **form),)
 
 
 ROWS: tuple[NetworkEntry, ...] = (
     NetworkEntry(
         name="unet-001",
         family="u-shape",
-        paper=_PAPER_001,
-        cite=_CITE_001,
+        paper=PAPER_001,
+        cite=CITE_001,
         summary="U-Net with a nonlinearity after up-sampling, five slices and coordinates",
         dims=(2,),
         network=_UNET,
-        options={"up_act": True, "slices": _FIVE_SLICES},
+        options={"up_act": True, "slices": FIVE_SLICES},
         preset=_PRESET,
         oracles=_size("paper 001, UNet", "unet-001", inputs=7, classes=1, parameters=31_034_049),
         trainers=("SpineUNet001Trainer", "SpineUNet001PaperTrainer"),
@@ -56,12 +56,12 @@ ROWS: tuple[NetworkEntry, ...] = (
     NetworkEntry(
         name="unet-bn-001",
         family="u-shape",
-        paper=_PAPER_001,
-        cite=_CITE_001,
+        paper=PAPER_001,
+        cite=CITE_001,
         summary="U-Net, five slices and coordinates (the paper: BatchNorm, one stage less)",
         dims=(2,),
         network=_UNET,
-        options={"slices": _FIVE_SLICES},
+        options={"slices": FIVE_SLICES},
         preset=_PRESET,
         oracles=_size("paper 001, UNet_BN", "unet-bn-001", inputs=7, classes=1, parameters=7_705_281),
         trainers=("SpineUNetBN001Trainer", "SpineUNetBN001PaperTrainer"),
@@ -69,8 +69,8 @@ ROWS: tuple[NetworkEntry, ...] = (
     NetworkEntry(
         name="ct-unet",
         family="u-shape",
-        paper=_PAPER_002,
-        cite=_CITE_002,
+        paper=PAPER_002,
+        cite=CITE_002,
         summary="the classical U-Net: double convolutions, max-pooling",
         dims=(2, 3),
         network=_UNET,
@@ -81,8 +81,8 @@ ROWS: tuple[NetworkEntry, ...] = (
     NetworkEntry(
         name="ct-unet-spconv",
         family="u-shape",
-        paper=_PAPER_002,
-        cite=_CITE_002,
+        paper=PAPER_002,
+        cite=CITE_002,
         summary="U-Net with split convolutions (SPConv)",
         dims=(2, 3),
         network=_UNET,
@@ -94,8 +94,8 @@ ROWS: tuple[NetworkEntry, ...] = (
     NetworkEntry(
         name="ct-unet-ra",
         family="u-shape",
-        paper=_PAPER_002,
-        cite=_CITE_002,
+        paper=PAPER_002,
+        cite=CITE_002,
         summary="U-Net with residual attention on its skips (RA)",
         dims=(2, 3),
         network=_UNET,
@@ -109,8 +109,8 @@ ROWS: tuple[NetworkEntry, ...] = (
     NetworkEntry(
         name="ct-unet-conv-module",
         family="u-shape",
-        paper=_PAPER_002,
-        cite=_CITE_002,
+        paper=PAPER_002,
+        cite=CITE_002,
         summary="U-Net with wide context and several scales in each stage (CIE, MFE), and RA",
         dims=(2, 3),
         network=_UNET,
@@ -125,8 +125,8 @@ ROWS: tuple[NetworkEntry, ...] = (
     NetworkEntry(
         name="unet-003",
         family="u-shape",
-        paper=_PAPER_003,
-        cite=_CITE_003,
+        paper=PAPER_003,
+        cite=CITE_003,
         summary="U-Net with linear up-sampling",
         dims=(2, 3),
         network=_UNET,
@@ -138,8 +138,8 @@ ROWS: tuple[NetworkEntry, ...] = (
     NetworkEntry(
         name="attention-unet",
         family="u-shape",
-        paper=_PAPER_003,
-        cite=_CITE_003,
+        paper=PAPER_003,
+        cite=CITE_003,
         summary="U-Net with additive attention gates on its skips",
         dims=(2, 3),
         network=_UNET,
@@ -151,8 +151,8 @@ ROWS: tuple[NetworkEntry, ...] = (
     NetworkEntry(
         name="unet-2d-004",
         family="u-shape",
-        paper=_PAPER_004,
-        cite=_CITE_004,
+        paper=PAPER_004,
+        cite=CITE_004,
         summary="U-Net whose up-sampling keeps the width, in 2D",
         dims=(2,),
         network=_UNET,
@@ -167,8 +167,8 @@ ROWS: tuple[NetworkEntry, ...] = (
     NetworkEntry(
         name="unet-3d-004",
         family="u-shape",
-        paper=_PAPER_004,
-        cite=_CITE_004,
+        paper=PAPER_004,
+        cite=CITE_004,
         summary="U-Net whose up-sampling keeps the width, in 3D",
         dims=(3,),
         network=_UNET,
