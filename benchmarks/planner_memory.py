@@ -1,6 +1,6 @@
 """Predicted against measured memory of a training step, for three plans.
 
-    python benchmarks/planner_memory.py                  # CPU: small patches, full precision
+    python benchmarks/planner_memory.py  >  benchmarks/planner_memory.md   # CPU: small patches, full precision
     python benchmarks/planner_memory.py --device cuda    # GPU: the plans themselves, mixed precision, as nnU-Net trains
 
 On the CPU two things are measured in a real step: the storages that autograd saved, and the most that torch's
@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import argparse
 import gc
-import resource
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
+from measuring import MB, machine, table
 from torch import nn
 
 from nnunet_spine_ext.networks.registry import build
@@ -30,7 +30,6 @@ from nnunet_spine_ext.planning.real_step import RealStep
 
 CLASSES = 20
 WIDTHS = {2: (32, 64, 128, 256, 512, 512, 512, 512), 3: (32, 64, 128, 256, 320, 320, 320, 320)}
-MB = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +130,7 @@ def cuda_bytes(step: RealStep, *, steps: int = 3) -> tuple[int, int, int]:
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cuda"):
             outputs, loss = step.forward()
-        scaler.scale(loss).backward()
+        scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         del outputs
         scaler.unscale_(optimizer)
         torch.nn.utils.clip_grad_norm_(step.network.parameters(), 12)
@@ -154,50 +153,57 @@ def predict(plan: Plan, *, patch: tuple[int, ...], loss: Loss, device: str) -> T
     )
 
 
-def _line(what: str, predicted: float, measured: float) -> str:
+def _line(plan: str, what: str, predicted: float, measured: float) -> list[str]:
     error = 100 * (predicted - measured) / measured
-    return f"  {what:<34} predicted {predicted / MB:10.2f} MB  measured {measured / MB:10.2f} MB  error {error:+.3f} %"
+    return [plan, what, f"{predicted / MB:.2f}", f"{measured / MB:.2f}", f"{error:+.3f} %"]
 
 
-def on_cpu(plan: Plan, loss: Loss) -> list[str]:
+def on_cpu(plan: Plan, loss: Loss) -> list[list[str]]:
     """Return the lines for one plan on the CPU."""
     memory = predict(plan, patch=plan.cpu_patch, loss=loss, device="cpu")
     step = real_step(plan, patch=plan.cpu_patch, loss=loss, device="cpu")
     saved, peak = step.saved_bytes(), step.cpu_peak_bytes()
-    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    name = f"{plan.name}; here {_size(plan.cpu_patch)}, batch {plan.batch}, full precision"
     return [
-        f"{plan.name}; here patch {plan.cpu_patch}, batch {plan.batch}, full precision",
-        _line("saved by autograd", memory.activations, saved),
-        _line("peak of all tensors", memory.peak, peak),
-        f"  (for information: peak resident memory of this process so far {rss / MB:.0f} MB)",
+        _line(name, "saved by autograd", memory.activations, saved),
+        _line("", "peak of all tensors", memory.peak, peak),
     ]
 
 
-def on_gpu(plan: Plan, loss: Loss) -> list[str]:
+def on_gpu(plan: Plan, loss: Loss) -> list[list[str]]:
     """Return the lines for one plan on a GPU."""
     memory = predict(plan, patch=plan.patch, loss=loss, device="cuda")
     allocated, reserved, driver = cuda_bytes(real_step(plan, patch=plan.patch, loss=loss, device="cuda"))
     gc.collect()
     torch.cuda.empty_cache()
+    name = f"{plan.name}; {_size(plan.patch)}, batch {plan.batch}, mixed precision"
     return [
-        f"{plan.name}; patch {plan.patch}, batch {plan.batch}, mixed precision",
-        _line("peak of all tensors", memory.peak, allocated),
-        _line("the same + the planner's allowance", memory.total, driver) + " (by the driver)",
-        f"  (for information: reserved by the allocator {reserved / MB:.0f} MB)",
+        _line(name, "peak of all tensors: max_memory_allocated", memory.peak, allocated),
+        _line("", "with the planner's allowance: by the driver", memory.total, driver),
+        _line("", "with the planner's allowance: reserved by torch", memory.total, reserved),
     ]
+
+
+def _size(patch: tuple[int, ...]) -> str:
+    return " × ".join(map(str, patch))
 
 
 def main() -> None:
     """Print predicted and measured memory of every plan."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    device: str = parser.parse_args().device
+    parser.add_argument("--quick", action="store_true", help="one plan")
+    given = parser.parse_args()
     torch.set_num_threads(1)  # with more, CPU convolutions allocate a buffer for each, which no GPU has
-    report: Callable[[Plan, Loss], list[str]] = on_gpu if device == "cuda" else on_cpu
-    name = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    print(f"torch {torch.__version__}, {name}")
-    for plan in PLANS:
-        print("\n".join(report(plan, nnunet_loss(deep_supervision_outputs=plan.outputs))))
+    lines: Callable[[Plan, Loss], list[list[str]]] = on_gpu if given.device == "cuda" else on_cpu
+    plans = PLANS[:1] if given.quick else PLANS
+    rows = [row for plan in plans for row in lines(plan, nnunet_loss(deep_supervision_outputs=plan.outputs))]
+    print("# Memory of a training step: predicted by the planner, and measured")
+    print("\n    python benchmarks/planner_memory.py\n")
+    print(table(["plan", "what", "predicted, MB", "measured, MB", "error"], rows))
+    if given.device == "cpu":
+        print("\nMeasured in a real step on the CPU. Not compared with a GPU's own figure: none was at hand.")
+    print(f"\n{machine(given.device)}")
 
 
 if __name__ == "__main__":
