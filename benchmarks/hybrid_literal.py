@@ -26,7 +26,6 @@ from measuring import (
     GIGA,
     MB,
     TrainingStep,
-    flops_of,
     in_turns,
     machine,
     median_and_range,
@@ -39,6 +38,7 @@ from torch import nn
 
 from nnunet_spine_ext.networks.default_plan import default_architecture
 from nnunet_spine_ext.networks.hybrid import PAPER_OPTIONS, HybridOptions, SpineHybrid, paper_architecture
+from nnunet_spine_ext.planning.flops import flops_of
 from nnunet_spine_ext.planning.losses import nnunet_loss
 from nnunet_spine_ext.planning.memory import Loss, TrainingMemory, count_training_memory
 from nnunet_spine_ext.planning.simulation import Precision

@@ -12,13 +12,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 from torch.autograd.profiler_util import EventList
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from nnunet_spine_ext.planning.memory import Loss
 from nnunet_spine_ext.planning.real_step import RealStep
@@ -89,31 +87,6 @@ def _seconds(way: Callable[[], object], device: str) -> float:
 def median_and_range(seconds: Sequence[float]) -> str:
     """Return "median (least to most)"."""
     return f"{statistics.median(seconds):.3f} ({min(seconds):.3f} to {max(seconds):.3f})"
-
-
-def flops_of(step: Callable[[], object]) -> int:
-    """Return the floating-point operations of a step, as torch's FlopCounterMode counts but for depthwise convolutions.
-
-    Torch counts the gradient of a weight as if there were no groups, C times too much for a depthwise convolution. Each
-    of the two gradients of a convolution has as many operations as the convolution itself.
-    """
-    with FlopCounterMode(
-        display=False, custom_mapping={torch.ops.aten.convolution_backward: _backward_flops}
-    ) as counter:
-        step()
-    return int(counter.get_total_flops())
-
-
-def _backward_flops(
-    gradient: Sequence[int],
-    x: Sequence[int],
-    weight: Sequence[int],
-    *others: Any,  # noqa: ANN401  (the rest of the operator's arguments)
-    out_shape: object,  # noqa: ARG001  (torch passes it)
-) -> int:
-    *_, transposed, _output_padding, _groups, wanted = others
-    forward = conv_flop_count(list(x), list(weight), list(gradient), transposed=bool(transposed))
-    return int(forward) * sum(bool(w) for w in list(wanted)[:2])
 
 
 class TrainingStep:

@@ -3,7 +3,7 @@
     python benchmarks/roofline.py [--rounds 3] [--threads 1]  >  benchmarks/roofline.md
     python benchmarks/roofline.py --device cuda               # nnU-Net's own patch, half precision
 
-For each network: floating-point operations of a step (`measuring.flops_of` on tensors without data; forward and
+For each network: floating-point operations of a step (`flops_of` on tensors without data; forward and
 backward, what is computed again counts again) over the measured rate of large matrix products, and the least bytes over
 the measured bandwidth of a copy. The larger of both is the floor. The least bytes: every kept activation written once
 and read once, weights read in both passes, gradients written and read, weights and momentum read and written by SGD.
@@ -19,11 +19,12 @@ from typing import Any
 
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
-from measuring import GIGA, TrainingStep, flops_of, in_turns, machine, profile_table, profiled, table
+from measuring import GIGA, TrainingStep, in_turns, machine, profile_table, profiled, table
 from torch import nn
 
 from nnunet_spine_ext.networks.default_plan import default_architecture
 from nnunet_spine_ext.networks.registry import NETWORKS, build
+from nnunet_spine_ext.planning.flops import flops_of
 from nnunet_spine_ext.planning.memory import TrainingMemory, count_training_memory
 
 NAMES = ("PlainConvUNet", "hybrid", "unetpp", "aspp-unet", "deeplabv3plus")

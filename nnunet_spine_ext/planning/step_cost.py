@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from torch.utils.flop_counter import FlopCounterMode
 
 from nnunet_spine_ext.planning.counting import ConfigurationCounter
+from nnunet_spine_ext.planning.flops import flops_of
 from nnunet_spine_ext.planning.memory import TrainingMemory
 from nnunet_spine_ext.planning.simulation import Precision
 
@@ -20,8 +20,8 @@ class StepCost:
 
     memory: TrainingMemory
     flops: int
-    """Of forward pass, loss and backward pass for the whole batch, as torch's FlopCounterMode counts: convolutions,
-    matrix products and attention; a multiplication and its addition are two. What is recomputed counts again."""
+    """Of forward pass, loss and backward pass for the whole batch (`flops_of`): convolutions, matrix products and
+    attention; a multiplication and its addition are two. What is recomputed counts again."""
 
 
 def count_step(
@@ -51,6 +51,4 @@ def count_step(
 
     # Two runs: the counter of operations holds on to tensors here and there, which would count as memory.
     memory = count()
-    with FlopCounterMode(display=False) as flops:
-        count()
-    return StepCost(memory=memory, flops=int(flops.get_total_flops()))
+    return StepCost(memory=memory, flops=flops_of(count))
