@@ -52,7 +52,7 @@ def test_one_convolution_by_hand() -> None:
 
 
 # Without grouped convolutions, whose gradients torch's counter gets wrong (test_flops.py).
-@pytest.mark.parametrize("trainer", ["nnUNetTrainer", "SpineUNetPPTrainer"])
+@pytest.mark.parametrize("trainer", ["nnUNetTrainer", "SpineUNet003Trainer"])
 @pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
 def test_operations_are_those_of_a_real_step(trainer: str, configuration: str) -> None:
     found, manager = find_trainer(trainer), PlansManager(make_plans())
