@@ -6,7 +6,6 @@ from torch import nn
 
 from nnunet_spine_ext.networks.registry import auxiliary_terms
 from nnunet_spine_ext.training.auxiliary import AuxLoss
-from nnunet_spine_ext.training.encoder_weights import file_in_environment, load_encoder_weights
 from nnunet_spine_ext.training.recipe import Recipe
 from nnunet_spine_ext.training.trainer import SpineTrainer
 
@@ -15,13 +14,6 @@ class SliceTrainer(SpineTrainer):
     """nnU-Net's recipe, with the network's further outputs, if it has any, in place of deep supervision."""
 
     recipe = Recipe(deep_supervision=False)
-
-    def initialize(self) -> None:
-        """Build as the base does; then load published weights into the encoder, if the environment names a file."""
-        super().initialize()
-        file = file_in_environment()
-        if file is not None:
-            self.print_to_log_file(load_encoder_weights(self.network, file=file), add_timestamp=False)
 
     def _build_loss(self) -> nn.Module:
         assert self.network_name is not None, "a SliceTrainer names a network of the registry"

@@ -20,7 +20,6 @@ from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 import torch
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
@@ -30,6 +29,7 @@ from nnunet_spine_ext.training.deep_supervision import (
     deep_supervision_weights,
     slice_wise_scales,
 )
+from nnunet_spine_ext.training.encoder_weights import file_in_environment, load_encoder_weights
 from nnunet_spine_ext.training.guards import (
     LossNotFinite,
     leaving_step_at_bad_loss,
@@ -39,7 +39,9 @@ from nnunet_spine_ext.training.guards import (
 from nnunet_spine_ext.training.memory_check import check_memory
 from nnunet_spine_ext.training.mirroring import choose_mirroring
 from nnunet_spine_ext.training.network import build_network, resolve_architecture, set_deep_supervision, unwrapped
+from nnunet_spine_ext.training.patch_check import check_patch
 from nnunet_spine_ext.training.recipe import Recipe
+from nnunet_spine_ext.training.repeatable import RepeatableTrainer
 from nnunet_spine_ext.training.startup import library_messages, provenance, startup_lines
 
 PROVENANCE_KEY = "nnunet_spine_ext"
@@ -48,7 +50,7 @@ PROVENANCE_KEY = "nnunet_spine_ext"
 DEFAULT_DEVICE = torch.device("cuda")
 
 
-class SpineTrainer(nnUNetTrainer):
+class SpineTrainer(RepeatableTrainer):
     """nnU-Net's trainer with a network of the registry; every feature of nnU-Net keeps working."""
 
     network_name: ClassVar[str | None] = None
@@ -57,6 +59,8 @@ class SpineTrainer(nnUNetTrainer):
     plan_patch_size: ClassVar[tuple[int, ...] | None] = None
     """The patch that `nnunet_spine plan` writes for this trainer, in the plan's axis order; None = counted."""
     plan_batch_size: ClassVar[int | None] = None
+    plan_configuration: ClassVar[str | None] = None
+    """The configuration that this recipe is for; None = any."""
     source_file: ClassVar[str] = __file__
     full_length_name: ClassVar[str] = "SpineTrainer"
     """The name without `_<N>epochs`: what plans are made for."""
@@ -93,13 +97,17 @@ class SpineTrainer(nnUNetTrainer):
         """Raise a `SetupError` where this recipe cannot train this dataset or configuration. Hook; nothing here."""
 
     def initialize(self) -> None:
-        """Build network, optimizer and loss as nnU-Net does, then log what was built."""
+        """Build network, optimizer and loss as nnU-Net does; load published weights; log what was built."""
         self.check_suitable()
+        check_patch(self)  # not while planning: there a patch that does not fit is the next one's turn
         with library_messages() as messages:
             super().initialize()
         if self.local_rank == 0:
             for line in (*startup_lines(self, SpineTrainer), *messages):
                 self.print_to_log_file(line, add_timestamp=False)
+        weights = file_in_environment()
+        if weights is not None:
+            self.print_to_log_file(load_encoder_weights(self.network, file=weights), add_timestamp=False)
 
     @classmethod
     def build_network_architecture(
@@ -119,12 +127,17 @@ class SpineTrainer(nnUNetTrainer):
         return build_network(
             cls.network_name,
             cls.architecture_words(configuration_manager),
-            options=cls.network_options,
+            options=cls.build_options(configuration_manager),
             input_channels=num_input_channels,
             num_classes=num_output_channels,
             deep_supervision=enable_deep_supervision,
             patch_size=configuration_manager.patch_size,
         )
+
+    @classmethod
+    def build_options(cls, configuration_manager: ConfigurationManager) -> dict[str, object]:  # noqa: ARG003
+        """Return the network's options, for any plan. Hook; the trainer's own here."""
+        return dict(cls.network_options)
 
     @classmethod
     def architecture_words(cls, configuration_manager: ConfigurationManager) -> dict[str, Any]:

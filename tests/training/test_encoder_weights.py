@@ -233,3 +233,12 @@ def test_a_network_without_published_encoder_is_told(tmp_path: Path) -> None:
     line = load_encoder_weights(nn.Conv2d(1, 1, 1), file=saved(tmp_path, published()))
     assert line.startswith("WARNING")
     assert "Conv2d has no published encoder" in line
+
+
+def test_a_trainer_of_a_network_without_published_encoder_tells_that_the_file_is_not_used(
+    make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(saved(tmp_path, published())))
+    trainer = make_trainer("SpineBaselineTrainer")
+    trainer.initialize()
+    assert f"WARNING: {WEIGHTS_VARIABLE} has no effect: PlainConvUNet has no published encoder." in log_of(trainer)

@@ -1,0 +1,45 @@
+"""At start: does the network take the patch of the plan? If not, the first step would fail, deep inside the network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nnunet_spine_ext.errors import SetupError
+from nnunet_spine_ext.networks.registry import entry
+from nnunet_spine_ext.planning.trainers import accepted_patch
+
+if TYPE_CHECKING:
+    from nnunet_spine_ext.training.trainer import SpineTrainer
+
+
+def check_patch(trainer: SpineTrainer) -> None:
+    """Refuse a patch that the trainer's network does not take.
+
+    Raises:
+        SetupError: a 2D patch for a network of three dimensions, or one that the network's stages do not divide. The
+            stages are the plan's, whose patch then was edited by hand, or a paper's own.
+    """
+    if trainer.network_name is None:
+        return
+    configuration, name = trainer.configuration_manager, trainer.configuration_name
+    patch = tuple(int(n) for n in configuration.patch_size)
+    if len(patch) not in entry(trainer.network_name).dims and len(patch) == 2:
+        raise SetupError(
+            f"{trainer.full_length_name} trains a 3D network; configuration {name} is 2D. Use 3d_fullres, or a trainer "
+            "whose network takes 2D (nnunet_spine networks)."
+        )
+    accepted = accepted_patch(type(trainer), configuration.configuration)
+    if accepted != patch:
+        raise SetupError(
+            f"The stages of {trainer.full_length_name}'s network do not divide the patch {patch} of configuration "
+            f"{name} in {trainer.plans_manager.plans_name}; the next one that they divide is {accepted}. "
+            + _remedy(trainer)
+        )
+
+
+def _remedy(trainer: SpineTrainer) -> str:
+    own = trainer.full_length_name
+    command = f"nnunet_spine plan -d {trainer.dataset_id} -tr {own} -c {trainer.configuration_name}"
+    other = own.replace("PaperTrainer", "Trainer")
+    stages = f", or take {other}, whose stages are the plan's" if other != own else ""
+    return f"Make a plan for it ({command}){stages}."
