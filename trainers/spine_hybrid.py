@@ -8,12 +8,9 @@ so that each idea is measured against the same schedule, loss and folds (the pap
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Any
 
-from nnunet_spine_ext.errors import SetupError
 from nnunet_spine_ext.networks.hybrid import PAPER_OPTIONS, paper_architecture
 from nnunet_spine_ext.training.paper000 import Paper000Recipe
-from nnunet_spine_ext.training.recipe import Recipe
 from nnunet_spine_ext.training.trainer import SpineTrainer
 from nnunet_spine_ext.training.variants import epoch_variants
 
@@ -91,27 +88,11 @@ class SpineHybridPaperTrainer(Paper000Recipe):
 
     network_name = "hybrid-paper"
     network_options = MappingProxyType(PAPER_OPTIONS.as_json())
-    recipe = Recipe(
-        epochs=200, learning_rate=1e-3, weight_decay=0.0, foreground_oversampling=0.0, deep_supervision=False
-    )
+    own_stages = MappingProxyType(paper_architecture())
     plan_patch_size = (12, 128, 128)
     plan_batch_size = 8
     case_fraction = 0.4
     windows_per_case = 16
-
-    @classmethod
-    def architecture_words(cls, configuration_manager: Any) -> dict[str, Any]:  # noqa: ANN401, ARG003
-        """Return the paper's own stages, widths and strides on any plan; the plan gives window and batch."""
-        return paper_architecture()
-
-    def check_suitable(self) -> None:
-        """Refuse 2d: the paper's network is three-dimensional."""
-        if len(self.configuration_manager.patch_size) != 3:
-            raise SetupError(
-                f"{type(self).__name__} trains paper 000's 3D network; configuration {self.configuration_name} is 2D. "
-                "Use 3d_fullres, or SpineHybridTrainer for 2d."
-            )
-        super().check_suitable()
 
 
 __getattr__ = epoch_variants(globals())

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
 
 from nnunet_spine_ext.networks.unet_dense import PAPER_OPTIONS, paper_architecture
 from nnunet_spine_ext.networks.unet_options import UNET_001_PAPER, UNET_BN_001_PAPER
@@ -77,12 +76,8 @@ class SpineUNet001PaperTrainer(Paper001Recipe):
 
     network_name = "unet-001"
     network_options = MappingProxyType(UNET_001_PAPER.as_json())
+    own_stages = MappingProxyType(paper_words(UNET_001_PAPER))
     recipe = replace(Paper001Recipe.recipe, learning_rate=1e-5)
-
-    @classmethod
-    def architecture_words(cls, configuration_manager: Any) -> dict[str, Any]:  # noqa: ANN401, ARG003
-        """Return the paper's own stages and widths on any plan; the plan gives patch and batch."""
-        return paper_words(UNET_001_PAPER)
 
 
 class SpineUNetBN001Trainer(CoordinateTrainer):
@@ -110,11 +105,7 @@ class SpineUNetBN001PaperTrainer(Paper001Recipe):
 
     network_name = "unet-bn-001"
     network_options = MappingProxyType(UNET_BN_001_PAPER.as_json())
-
-    @classmethod
-    def architecture_words(cls, configuration_manager: Any) -> dict[str, Any]:  # noqa: ANN401, ARG003
-        """Return the paper's own stages and widths on any plan; the plan gives patch and batch."""
-        return paper_words(UNET_BN_001_PAPER)
+    own_stages = MappingProxyType(paper_words(UNET_BN_001_PAPER))
 
 
 class SpineUNetDense001Trainer(CoordinateTrainer):
@@ -143,11 +134,7 @@ class SpineUNetDense001PaperTrainer(Paper001Recipe):
 
     network_name = "unet-dense-001"
     network_options = MappingProxyType(PAPER_OPTIONS.as_json())
-
-    @classmethod
-    def architecture_words(cls, configuration_manager: Any) -> dict[str, Any]:  # noqa: ANN401, ARG003
-        """Return the paper's own levels and widths on any plan; the plan gives patch and batch."""
-        return paper_architecture()
+    own_stages = MappingProxyType(paper_architecture())
 
 
 __getattr__ = epoch_variants(globals())

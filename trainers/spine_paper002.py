@@ -10,6 +10,7 @@ Here they are trained.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 
 from nnunet_spine_ext.networks.unet_options import (
@@ -19,7 +20,6 @@ from nnunet_spine_ext.networks.unet_options import (
     CT_UNET_SPCONV_PAPER,
 )
 from nnunet_spine_ext.training.paper002 import Paper002Recipe
-from nnunet_spine_ext.training.recipe import Recipe
 from nnunet_spine_ext.training.trainer import SpineTrainer
 from nnunet_spine_ext.training.variants import epoch_variants
 
@@ -138,9 +138,7 @@ class SpineCTUNetConvModulePaperTrainer(Paper002Recipe):
 
     network_name = "ct-unet-conv-module"
     network_options = MappingProxyType(CT_UNET_CONV_MODULE_PAPER.as_json())
-    recipe = Recipe(
-        epochs=10, learning_rate=1e-4, weight_decay=0.0, foreground_oversampling=0.0, deep_supervision=False
-    )
+    recipe = replace(Paper002Recipe.recipe, epochs=10)
 
 
 __getattr__ = epoch_variants(globals())

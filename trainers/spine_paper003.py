@@ -12,7 +12,6 @@ batch 2, where nnU-Net's own network counts 7.9 GB; for the paper's on 2d plans 
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Any
 
 from nnunet_spine_ext.networks import miniseg, resunetpp
 from nnunet_spine_ext.networks.unet_options import ATTENTION_UNET_PAPER, UNET_003_PAPER
@@ -91,11 +90,7 @@ class SpineUNet003PaperTrainer(Paper003Recipe):
 
     network_name = "unet-003"
     network_options = MappingProxyType(UNET_003_PAPER.as_json())
-
-    @classmethod
-    def architecture_words(cls, configuration_manager: Any) -> dict[str, Any]:  # noqa: ANN401, ARG003
-        """Return the paper's own stages and widths on any plan; the plan gives window and batch."""
-        return paper_words(UNET_003_PAPER)
+    own_stages = MappingProxyType(paper_words(UNET_003_PAPER))
 
 
 class SpineAttentionUNetPaperTrainer(Paper003Recipe):
@@ -110,11 +105,7 @@ class SpineAttentionUNetPaperTrainer(Paper003Recipe):
 
     network_name = "attention-unet"
     network_options = MappingProxyType(ATTENTION_UNET_PAPER.as_json())
-
-    @classmethod
-    def architecture_words(cls, configuration_manager: Any) -> dict[str, Any]:  # noqa: ANN401, ARG003
-        """Return the paper's own stages and widths on any plan; the plan gives window and batch."""
-        return paper_words(ATTENTION_UNET_PAPER)
+    own_stages = MappingProxyType(paper_words(ATTENTION_UNET_PAPER))
 
 
 class SpineResUNetPPPaperTrainer(Paper003Recipe):
@@ -129,11 +120,7 @@ class SpineResUNetPPPaperTrainer(Paper003Recipe):
 
     network_name = "resunetpp"
     network_options = MappingProxyType(resunetpp.PAPER_OPTIONS.as_json())
-
-    @classmethod
-    def architecture_words(cls, configuration_manager: Any) -> dict[str, Any]:  # noqa: ANN401, ARG003
-        """Return the paper's own stages and widths on any plan; the plan gives window and batch."""
-        return resunetpp.paper_architecture("paper003")
+    own_stages = MappingProxyType(resunetpp.paper_architecture("paper003"))
 
 
 class SpineMiniSegPaperTrainer(Paper003Recipe):
@@ -148,11 +135,7 @@ class SpineMiniSegPaperTrainer(Paper003Recipe):
 
     network_name = "miniseg"
     network_options = MappingProxyType(miniseg.PAPER_OPTIONS.as_json())
-
-    @classmethod
-    def architecture_words(cls, configuration_manager: Any) -> dict[str, Any]:  # noqa: ANN401, ARG003
-        """Return the paper's own stages on any plan; the plan gives window and batch."""
-        return miniseg.paper_architecture()
+    own_stages = MappingProxyType(miniseg.paper_architecture())
 
 
 __getattr__ = epoch_variants(globals())

@@ -13,9 +13,7 @@ batch 2 on 896 x 896 voxels (U-Net-3D: 6 x 512 x 512).
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Any
 
-from nnunet_spine_ext.errors import SetupError
 from nnunet_spine_ext.networks import aspp_unet, segnet
 from nnunet_spine_ext.networks.unet_options import UNET_2D_004_PAPER, UNET_3D_004_PAPER
 from nnunet_spine_ext.networks.unet_papers import paper_words
@@ -118,11 +116,7 @@ class SpineASPPUNetPaperTrainer(Paper004Recipe):
 
     network_name = "aspp-unet"
     network_options = MappingProxyType(aspp_unet.PAPER_OPTIONS.as_json())
-
-    @classmethod
-    def architecture_words(cls, configuration_manager: Any) -> dict[str, Any]:  # noqa: ANN401, ARG003
-        """Return the paper's own stages and widths on any plan; the plan gives window and batch."""
-        return aspp_unet.paper_architecture()
+    own_stages = MappingProxyType(aspp_unet.paper_architecture())
 
 
 class SpineUNet2D004PaperTrainer(Paper004Recipe):
@@ -137,11 +131,7 @@ class SpineUNet2D004PaperTrainer(Paper004Recipe):
 
     network_name = "unet-2d-004"
     network_options = MappingProxyType(UNET_2D_004_PAPER.as_json())
-
-    @classmethod
-    def architecture_words(cls, configuration_manager: Any) -> dict[str, Any]:  # noqa: ANN401, ARG003
-        """Return the paper's own stages and widths on any plan; the plan gives window and batch."""
-        return paper_words(UNET_2D_004_PAPER)
+    own_stages = MappingProxyType(paper_words(UNET_2D_004_PAPER))
 
 
 class SpineUNet3D004PaperTrainer(Paper004Recipe):
@@ -158,21 +148,8 @@ class SpineUNet3D004PaperTrainer(Paper004Recipe):
 
     network_name = "unet-3d-004"
     network_options = MappingProxyType(UNET_3D_004_PAPER.as_json())
-    slices = False
-
-    @classmethod
-    def architecture_words(cls, configuration_manager: Any) -> dict[str, Any]:  # noqa: ANN401, ARG003
-        """Return the paper's own stages and widths on any plan; the plan gives window and batch."""
-        return paper_words(UNET_3D_004_PAPER, dims=3, pool_slices=False)
-
-    def check_suitable(self) -> None:
-        """Refuse 2d: the paper's network is three-dimensional."""
-        super().check_suitable()
-        if len(self.configuration_manager.patch_size) != 3:
-            raise SetupError(
-                f"{type(self).__name__} trains paper 004's 3D network; configuration {self.configuration_name} is 2D. "
-                "Use 3d_fullres, or SpineUNet2D004PaperTrainer for 2d."
-            )
+    own_stages = MappingProxyType(paper_words(UNET_3D_004_PAPER, dims=3, pool_slices=False))
+    plan_configuration = "3d_fullres"
 
 
 class SpineSegNetPaperTrainer(Paper004Recipe):
@@ -187,11 +164,7 @@ class SpineSegNetPaperTrainer(Paper004Recipe):
 
     network_name = "segnet"
     network_options = MappingProxyType(segnet.PAPER_OPTIONS.as_json())
-
-    @classmethod
-    def architecture_words(cls, configuration_manager: Any) -> dict[str, Any]:  # noqa: ANN401, ARG003
-        """Return paper 004's own stages and widths on any plan; the plan gives window and batch."""
-        return segnet.paper_architecture(levels=4)
+    own_stages = MappingProxyType(segnet.paper_architecture(levels=4))
 
 
 class SpineDeepLabV3PaperTrainer(Paper004Recipe, SliceTrainer):

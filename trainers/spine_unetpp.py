@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from nnunet_spine_ext.training.nested_trainer import NestedTrainer
 from nnunet_spine_ext.training.paper000 import Paper000Recipe
-from nnunet_spine_ext.training.recipe import Recipe
 from nnunet_spine_ext.training.slice_trainer import SliceTrainer
 from nnunet_spine_ext.training.variants import epoch_variants
 
@@ -50,20 +49,12 @@ class SpineUNetPPPaperTrainer(Paper000Recipe, SliceTrainer):
     """
 
     network_name = "unetpp-paper000"
-    recipe = Recipe(
-        epochs=200, learning_rate=1e-3, weight_decay=0.0, foreground_oversampling=0.0, deep_supervision=False
-    )
     decay_factor = 0.95
+    plan_configuration = "2d"
     plan_patch_size = (256, 256)
     plan_batch_size = 16
     case_fraction = 1.0
     windows_per_case = 23
-
-    def check_suitable(self) -> None:
-        """Note where the plan is not of the paper's kind: it trained slices."""
-        super().check_suitable()
-        if len(self.configuration_manager.patch_size) == 3:
-            self.print_to_log_file("NOTE: paper 000 trained its UNet++ on single slices (2d).")
 
 
 __getattr__ = epoch_variants(globals())

@@ -8,9 +8,7 @@ network from a poor optimizer.
 
 from __future__ import annotations
 
-from typing import Any
-
-from nnunet_spine_ext.training.adamw import adamw_with_warm_up
+from nnunet_spine_ext.training.adamw import AdamWTrainer
 from nnunet_spine_ext.training.recipe import Recipe
 from nnunet_spine_ext.training.trainer import SpineTrainer
 from nnunet_spine_ext.training.variants import epoch_variants
@@ -30,7 +28,7 @@ class SpineUXNetTrainer(SpineTrainer):
     network_name = "ux-net"
 
 
-class SpineUXNetAdamWTrainer(SpineTrainer):
+class SpineUXNetAdamWTrainer(AdamWTrainer):
     """3D UX-Net with AdamW at the published rate of 1e-4.
 
     The weight decay is torch's own, 0.01. The warm-up over the first twentieth of the epochs and nnU-Net's polynomial
@@ -44,15 +42,6 @@ class SpineUXNetAdamWTrainer(SpineTrainer):
 
     network_name = "ux-net"
     recipe = Recipe(learning_rate=1e-4, weight_decay=0.01)
-
-    def configure_optimizers(self) -> tuple[Any, Any]:
-        """Return AdamW and its schedule."""
-        return adamw_with_warm_up(
-            self.network.parameters(),
-            learning_rate=self.initial_lr,
-            weight_decay=self.weight_decay,
-            epochs=self.num_epochs,
-        )
 
 
 __getattr__ = epoch_variants(globals())

@@ -7,9 +7,13 @@ over the first twentieth of the epochs; so are ours.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch.optim.lr_scheduler import LRScheduler
+
+from nnunet_spine_ext.training.schedules import EpochSchedule
+from nnunet_spine_ext.training.trainer import SpineTrainer
 
 BETAS = (0.9, 0.98)
 WARM_UP_SHARE = 0.05
@@ -18,11 +22,10 @@ EXPONENT = 0.9
 """Of the fall after the warm-up; nnU-Net's own."""
 
 
-class WarmUpPoly(LRScheduler):
+class WarmUpPoly(EpochSchedule):
     """The rate rises linearly to the optimizer's own, then falls as (1 - progress)^0.9. It depends on the epoch alone.
 
     Epoch e of w epochs of warm-up has (e + 1) / w of the rate; a later one of n epochs (1 - (e - w) / (n - w))^0.9.
-    nnU-Net calls `step(epoch)` at the start of each epoch, the first being 0.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, *, epochs: int, warm_up: int) -> None:
@@ -32,19 +35,8 @@ class WarmUpPoly(LRScheduler):
         self.warm_up = warm_up
         super().__init__(optimizer)
 
-    def step(self, epoch: int | None = None) -> None:
-        """Set the rate of `epoch`; without it, of the epoch after the last one."""
-        self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
-        rates = self.get_lr()
-        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate
-        self._last_lr = rates
-
-    def get_lr(self) -> list[float | torch.Tensor]:
-        """Return the rate of the current epoch for each parameter group."""
-        return [rate * self._factor(self.last_epoch) for rate in self.base_lrs]
-
-    def _factor(self, epoch: int) -> float:
+    def factor_of(self, epoch: int) -> float:
+        """Return the share of the optimizer's own rate that `epoch` has."""
         if epoch < self.warm_up:
             return (epoch + 1) / self.warm_up
         progress = (epoch - self.warm_up) / (self.epochs - self.warm_up)
@@ -57,3 +49,16 @@ def adamw_with_warm_up(
     """Return AdamW and a `WarmUpPoly` of its rate over `epochs`."""
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, betas=BETAS)
     return optimizer, WarmUpPoly(optimizer, epochs=epochs, warm_up=int(epochs * WARM_UP_SHARE))
+
+
+class AdamWTrainer(SpineTrainer):
+    """A trainer with AdamW and its warm-up; the recipe names rate and weight decay."""
+
+    def configure_optimizers(self) -> tuple[Any, Any]:
+        """Return AdamW and its schedule."""
+        return adamw_with_warm_up(
+            self.network.parameters(),
+            learning_rate=self.initial_lr,
+            weight_decay=self.weight_decay,
+            epochs=self.num_epochs,
+        )

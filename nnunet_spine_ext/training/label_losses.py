@@ -11,10 +11,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from nnunetv2.utilities.helpers import softmax_helper_dim1
-from torch import Tensor, nn
+from torch import Tensor
+
+from nnunet_spine_ext.training.targets import TargetLoss, mean_where, split_target
 
 
-class DiceLoss(nn.Module):
+class DiceLoss(TargetLoss):
     """1 - the mean soft Dice over classes, or over regions; nnU-Net's own sums.
 
     Args:
@@ -36,9 +38,7 @@ class DiceLoss(nn.Module):
         ddp: bool = False,
         smooth: float = 1e-5,
     ) -> None:
-        super().__init__()
-        self.regions = regions
-        self.ignore_label = ignore_label
+        super().__init__(regions=regions, ignore_label=ignore_label)
         self.dc = MemoryEfficientSoftDiceLoss(
             apply_nonlin=torch.sigmoid if regions else softmax_helper_dim1,
             batch_dice=batch_dice,
@@ -53,18 +53,8 @@ class DiceLoss(nn.Module):
         return 1 + self.dc(logits, reference, loss_mask=valid)  # type: ignore[no-any-return]
 
 
-class CrossEntropyLoss(nn.Module):
-    """The mean cross-entropy over voxels; binary, for each region, with regions.
-
-    Args:
-        regions: targets are one-hot regions (nnU-Net's region-based training) instead of a label map.
-        ignore_label: value of the voxels to leave out; with regions, that there is a last channel marking them.
-    """
-
-    def __init__(self, *, regions: bool = False, ignore_label: int | None = None) -> None:
-        super().__init__()
-        self.regions = regions
-        self.ignore_label = ignore_label
+class CrossEntropyLoss(TargetLoss):
+    """The mean cross-entropy over voxels; binary, for each region, with regions."""
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the loss of logits (B, K, ...) against target (B, 1, ...), or (B, K[+1], ...) with regions."""
@@ -73,23 +63,4 @@ class CrossEntropyLoss(nn.Module):
             terms = F.binary_cross_entropy_with_logits(logits, reference.to(logits.dtype), reduction="none").mean(1)
         else:
             terms = F.cross_entropy(logits, reference[:, 0].long(), reduction="none")
-        if valid is None:
-            return terms.mean()
-        # At least one voxel in the divisor: a batch without any annotation has loss 0, not NaN.
-        return (terms * valid[:, 0]).sum() / valid.sum().clamp(min=1)
-
-
-def split_target(target: Tensor, *, regions: bool, ignore_label: int | None) -> tuple[Tensor, Tensor | None]:
-    """Return the reference without what is to be ignored, and where it holds (B, 1, ...); None for everywhere.
-
-    Args:
-        target: label map (B, 1, ...), or one-hot regions (B, K, ...) with a last channel for what is to be ignored.
-        regions: which of the two.
-        ignore_label: None where nothing is to be ignored.
-    """
-    if ignore_label is None:
-        return target, None
-    if regions:
-        return target[:, :-1], ~target[:, -1:].bool()
-    valid = target != ignore_label
-    return torch.where(valid, target, 0), valid
+        return mean_where(terms[:, None], valid)

@@ -9,13 +9,14 @@ from typing import Literal
 
 import torch
 from nnunetv2.utilities.ddp_allgather import AllGatherGrad
-from torch import nn
+
+from nnunet_spine_ext.training.targets import TargetLoss, one_hot_target
 
 LEAST_DICE = 1e-8
 """Dice is not taken to be less, so that its logarithm stays finite."""
 
 
-class LogDiceLoss(nn.Module):
+class LogDiceLoss(TargetLoss):
     """Mean over foreground classes of -ln Dice, Dice = (2 I + s) / (A + P + s).
 
     I, A and P are the sums of p·g, of the reference g and of the probabilities p over a sample, or over the batch. The
@@ -46,11 +47,9 @@ class LogDiceLoss(nn.Module):
         smooth: float = 1.0,
         form: Literal["prose", "typeset"] = "prose",
     ) -> None:
-        super().__init__()
+        super().__init__(regions=regions, ignore_label=ignore_label)
         if smooth <= 0:
             raise ValueError(f"smooth must be positive, got {smooth}")
-        self.regions = regions
-        self.ignore_label = ignore_label
         self.batch_dice = batch_dice
         self.ddp = ddp
         self.smooth = smooth
@@ -58,15 +57,15 @@ class LogDiceLoss(nn.Module):
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Return the loss of `logits` (B, K, ...) against `target` (B, 1, ...), or (B, K [+ 1], ...) with regions."""
-        if self.regions:
-            probabilities = torch.sigmoid(logits.float())
-            reference, ignored = self._split_regions(target)
-        else:
-            probabilities = torch.softmax(logits.float(), dim=1)[:, 1:]
-            reference, ignored = self._split_labels(target, foreground=logits.shape[1] - 1)
-        if ignored is not None:
-            probabilities = probabilities.masked_fill(ignored, 0)
-            reference = reference & ~ignored
+        scores = logits.float()
+        probabilities = torch.sigmoid(scores) if self.regions else torch.softmax(scores, dim=1)[:, 1:]
+        foreground = range(1, logits.shape[1])
+        reference, valid = one_hot_target(
+            target, classes=foreground, regions=self.regions, ignore_label=self.ignore_label
+        )
+        if valid is not None:
+            probabilities = probabilities.masked_fill(~valid, 0)
+            reference = reference & valid
         space = tuple(range(2, logits.ndim))
         # Autograd keeps a mask of one byte a voxel for this product.
         intersection = probabilities.masked_fill(~reference, 0).sum(space)
@@ -85,13 +84,3 @@ class LogDiceLoss(nn.Module):
         # The batch first: nnU-Net may give the processes batches of different sizes.
         sums = sums.sum(1)
         return AllGatherGrad.apply(sums).sum(0) if self.ddp else sums
-
-    def _split_labels(self, target: torch.Tensor, *, foreground: int) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return the one-hot foreground (B, K - 1, ...) and where it is to be ignored (B, 1, ...)."""
-        classes_K = torch.arange(1, foreground + 1, device=target.device).view(1, -1, *[1] * (target.ndim - 2))
-        return target == classes_K, None if self.ignore_label is None else target == self.ignore_label
-
-    def _split_regions(self, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        if self.ignore_label is None:
-            return target.bool(), None
-        return target[:, :-1].bool(), target[:, -1:].bool()

@@ -20,37 +20,27 @@ sliding window. No mirroring, in training as in prediction.
 
 from __future__ import annotations
 
-import math
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any
 
-from nnunet_spine_ext.errors import SetupError
-from nnunet_spine_ext.networks.registry import entry
 from nnunet_spine_ext.training.coordinates import CoordinateTrainer
 from nnunet_spine_ext.training.log_dice import LogDiceLoss
+from nnunet_spine_ext.training.paper_recipe import PLAIN_RECIPE, PaperRecipe
 from nnunet_spine_ext.training.plain_windows import PlainWindows
 from nnunet_spine_ext.training.plateau import PlateauSchedule, PlateauTrainer, adam_with_plateau
-from nnunet_spine_ext.training.recipe import Recipe
 
 
-class Paper001Recipe(PlateauTrainer, PlainWindows, CoordinateTrainer):
+class Paper001Recipe(PaperRecipe, PlateauTrainer, PlainWindows, CoordinateTrainer):
     """Paper 001's training: `class SpineXPaperTrainer(Paper001Recipe)`, with `SliceTrainer` second in family slice."""
 
-    recipe = Recipe(
-        epochs=40, learning_rate=5e-3, weight_decay=0.0, foreground_oversampling=0.0, deep_supervision=False
+    paper = "001"
+    structures = 1
+    structures_advice = (
+        "Its learning rate was found for one; if the loss stays high from the first epochs on, take a lower one."
     )
-    plan_configuration: ClassVar[str | None] = "25d"
+    recipe = replace(PLAIN_RECIPE, epochs=40, learning_rate=5e-3)
+    plan_configuration = "25d"
     plan_batch_size = 2
-
-    def check_suitable(self) -> None:
-        """Refuse a patch that the paper's own stages do not divide. Name a task that is not the paper's."""
-        super().check_suitable()
-        self._check_divisible()
-        structures = self.label_manager.num_segmentation_heads - (not self.label_manager.has_regions)
-        if structures > 1:
-            self.print_to_log_file(
-                f"NOTE: paper 001 segments one structure, this dataset has {structures}. Its learning rate was "
-                "found for one; if the loss stays high from the first epochs on, take a lower one."
-            )
 
     def build_loss(self) -> LogDiceLoss:
         """Return -ln Dice with a constant of 1."""
@@ -66,18 +56,3 @@ class Paper001Recipe(PlateauTrainer, PlainWindows, CoordinateTrainer):
         return adam_with_plateau(
             self.network.parameters(), learning_rate=self.initial_lr, weight_decay=self.weight_decay
         )
-
-    def _check_divisible(self) -> None:
-        assert self.network_name is not None, "a recipe of a paper names a network of the registry"
-        if entry(self.network_name).family != "u-shape":
-            return  # pads by itself
-        strides = self.architecture_words(self.configuration_manager)["strides"]
-        divisors = [math.prod(axis) for axis in zip(*strides, strict=True)]
-        plane = [self.configuration_manager.patch_size[axis] for axis in self.plane_axes()]
-        if any(n % d for n, d in zip(plane, divisors, strict=True)):
-            raise SetupError(
-                f"{self.full_length_name} has the paper's own stages, which take slices of a multiple of "
-                f"{tuple(divisors)} voxels; the patch of this configuration has {tuple(plane)}. Make a plan for it "
-                f"(nnunet_spine plan -tr {self.full_length_name}), or take "
-                f"{self.full_length_name.replace('Paper', '')}, whose stages are the plan's."
-            )

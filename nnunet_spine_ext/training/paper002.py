@@ -23,20 +23,19 @@ sliding window and its mirroring in prediction; and no flip runs along the spine
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
-from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from batchgeneratorsv2.transforms.utils.pseudo2d import Convert2DTo3DTransform, Convert3DTo2DTransform
 
 from nnunet_spine_ext.networks.unet_options import UNetOptions
 from nnunet_spine_ext.networks.unet_papers import paper_words
-from nnunet_spine_ext.training.augmentation import flips_only
+from nnunet_spine_ext.training.augmentation import AxisFlips
 from nnunet_spine_ext.training.label_losses import CrossEntropyLoss
-from nnunet_spine_ext.training.recipe import Recipe
-from nnunet_spine_ext.training.schedules import adam_with_step_decay
-from nnunet_spine_ext.training.trainer import SpineTrainer
+from nnunet_spine_ext.training.own_augmentation import OwnAugmentation
+from nnunet_spine_ext.training.paper_recipe import PLAIN_RECIPE, PaperRecipe
 
 PROBABILITY = 0.5
 """Of rotation, of elastic deformation, and of a flip along each axis of the slice, independently."""
@@ -69,12 +68,13 @@ def slice_deformations(patch_size: Sequence[int], *, rotation: tuple[float, floa
     return [deform] if len(patch_size) == 2 else [Convert3DTo2DTransform(), deform, Convert2DTo3DTransform()]
 
 
-class Paper002Recipe(SpineTrainer):
+class Paper002Recipe(PaperRecipe, OwnAugmentation):
     """Paper 002's training on the paper's own form of a network: `network_options` name its widths."""
 
-    recipe = Recipe(
-        epochs=100, learning_rate=1e-4, weight_decay=0.0, foreground_oversampling=0.0, deep_supervision=False
-    )
+    paper = "002"
+    structures = 1
+    recipe = replace(PLAIN_RECIPE, epochs=100, learning_rate=1e-4)
+    plan_configuration = "2d"
     plan_batch_size = 16
     augments: ClassVar[bool] = True
     """Whether windows are rotated, flipped and deformed; the paper's version 1 has none of it."""
@@ -84,28 +84,9 @@ class Paper002Recipe(SpineTrainer):
         """Return the paper's own stages and widths on any plan, in 2D; the plan gives window and batch."""
         return paper_words(UNetOptions.of(cls.network_options))
 
-    def check_suitable(self) -> None:
-        """Note where the plan is not of the paper's kind: it trained single slices of one structure."""
-        super().check_suitable()
-        if len(self.configuration_manager.patch_size) == 3:
-            self.print_to_log_file("NOTE: paper 002 trained on single slices (2d); volumes are taken slice by slice.")
-        structures = self.label_manager.num_segmentation_heads - (not self.label_manager.has_regions)
-        if structures > 1:
-            self.print_to_log_file(f"NOTE: paper 002 segments one structure, this dataset has {structures}.")
-
     def build_loss(self) -> CrossEntropyLoss:
         """Return cross-entropy, binary for each region with regions."""
         return CrossEntropyLoss(regions=self.label_manager.has_regions, ignore_label=self.label_manager.ignore_label)
-
-    def configure_optimizers(self) -> tuple[Any, Any]:
-        """Return Adam at a constant rate."""
-        return adam_with_step_decay(
-            self.network.parameters(),
-            learning_rate=self.initial_lr,
-            weight_decay=self.weight_decay,
-            factor=1.0,
-            every_epochs=1,
-        )
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, bool, Any, tuple[int, ...]]:
         """Return nnU-Net's angles and margin, both within the slice, and flips along the axes of the slice alone."""
@@ -118,25 +99,8 @@ class Paper002Recipe(SpineTrainer):
             return (0.0, 0.0), False, patch, ()
         return rotation, across, [patch[0], *size[1:]] if across else size, flipped
 
-    def get_training_transforms(
-        self,
-        patch_size: Any,  # noqa: ANN401
-        rotation_for_DA: Any,  # noqa: ANN401
-        deep_supervision_scales: list[list[float]] | None,
-        mirror_axes: tuple[int, ...],
-        do_dummy_2d_data_aug: bool,  # noqa: ARG002
-        use_mask_for_norm: list[bool] | None = None,
-        is_cascaded: bool = False,
-        foreground_labels: list[int] | None = None,
-        regions: list[Any] | None = None,
-        ignore_label: int | None = None,
-    ) -> Any:  # noqa: ANN401
-        """Return rotation, elastic deformation and flips, then what has to be done in any case."""
-        validation = self.get_validation_transforms(
-            deep_supervision_scales, is_cascaded, foreground_labels, regions, ignore_label
-        )
-        flips = flips_only(
-            validation, axes=mirror_axes, probability=PROBABILITY, masked_channels=tuple(use_mask_for_norm or ())
-        )
-        deformations = slice_deformations(patch_size, rotation=rotation_for_DA) if self.augments else []
-        return ComposeTransforms([*deformations, flips])
+    def augmentations(self, *, rotation: tuple[float, float], mirror_axes: Sequence[int]) -> list[BasicTransform]:
+        """Return rotation, elastic deformation and flips."""
+        patch_size = self.configuration_manager.patch_size
+        deformations = slice_deformations(patch_size, rotation=rotation) if self.augments else []
+        return [*deformations, AxisFlips(mirror_axes, probability=PROBABILITY)]

@@ -18,7 +18,7 @@ length of an epoch, the sliding window. No mirroring, in training as in predicti
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from batchgeneratorsv2.transforms.intensity.gaussian_noise import GaussianNoiseTransform
@@ -27,9 +27,8 @@ from batchgeneratorsv2.transforms.utils.random import RandomTransform
 
 from nnunet_spine_ext.training.artefacts import BlurWidth, GhostingTransform, MotionTransform
 from nnunet_spine_ext.training.label_losses import DiceLoss
+from nnunet_spine_ext.training.paper_recipe import PLAIN_RECIPE, PaperRecipe
 from nnunet_spine_ext.training.plain_windows import PlainWindows, thick_slice_plane
-from nnunet_spine_ext.training.recipe import Recipe
-from nnunet_spine_ext.training.schedules import adam_with_step_decay
 
 PROBABILITY = 0.25
 """Of each artefact, for each window, independently."""
@@ -57,22 +56,16 @@ def artefacts(plane: Sequence[int], *, spacing_mm: Sequence[float]) -> list[Basi
     return [RandomTransform(transform, apply_probability=PROBABILITY) for transform in wanted]
 
 
-class Paper003Recipe(PlainWindows):
+class Paper003Recipe(PaperRecipe, PlainWindows):
     """Paper 003's training, for any network.
 
     class SpineXPaperTrainer(Paper003Recipe): ...                  # family u-shape
     class SpineYPaperTrainer(Paper003Recipe, SliceTrainer): ...    # family slice, in this order
     """
 
-    recipe = Recipe(
-        epochs=100, learning_rate=5e-4, weight_decay=0.0, foreground_oversampling=0.0, deep_supervision=False
-    )
-
-    def check_suitable(self) -> None:
-        """Note where the plan is not of the paper's kind: it trained slices."""
-        super().check_suitable()
-        if len(self.configuration_manager.patch_size) == 3:
-            self.print_to_log_file("NOTE: paper 003 trained on single slices (2d); this configuration has volumes.")
+    paper = "003"
+    recipe = replace(PLAIN_RECIPE, epochs=100, learning_rate=5e-4)
+    plan_configuration = "2d"
 
     def build_loss(self) -> DiceLoss:
         """Return the mean soft Dice over all classes."""
@@ -84,17 +77,12 @@ class Paper003Recipe(PlainWindows):
             ddp=self.is_ddp,
         )
 
-    def configure_optimizers(self) -> tuple[Any, Any]:
-        """Return Adam at a constant rate."""
-        return adam_with_step_decay(
-            self.network.parameters(),
-            learning_rate=self.initial_lr,
-            weight_decay=self.weight_decay,
-            factor=1.0,
-            every_epochs=1,
-        )
-
-    def augmentations(self) -> list[BasicTransform]:
+    def augmentations(
+        self,
+        *,
+        rotation: tuple[float, float],  # noqa: ARG002
+        mirror_axes: Sequence[int],  # noqa: ARG002
+    ) -> list[BasicTransform]:
         """Return the four artefacts, in the plane of the slices where they are thick."""
         spacing_mm, dims = self.configuration_manager.spacing, len(self.configuration_manager.patch_size)
         plane = thick_slice_plane(spacing_mm, dims=dims)

@@ -12,35 +12,28 @@ length of an epoch, the sliding window.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any
 
 import torch
 
 from nnunet_spine_ext.training.label_losses import CrossEntropyLoss
+from nnunet_spine_ext.training.paper_recipe import PLAIN_RECIPE, PaperRecipe
 from nnunet_spine_ext.training.plain_windows import PlainWindows
-from nnunet_spine_ext.training.recipe import Recipe
 from nnunet_spine_ext.training.schedules import StepDecay
 
 
-class Paper004Recipe(PlainWindows):
+class Paper004Recipe(PaperRecipe, PlainWindows):
     """Paper 004's training, for any network.
 
     class SpineXPaperTrainer(Paper004Recipe): ...                  # family u-shape
     class SpineYPaperTrainer(Paper004Recipe, SliceTrainer): ...    # family slice, in this order
     """
 
-    recipe = Recipe(
-        epochs=50, learning_rate=0.01, weight_decay=0.0, foreground_oversampling=0.0, deep_supervision=False
-    )
+    paper = "004"
+    recipe = replace(PLAIN_RECIPE, epochs=50, learning_rate=0.01)
+    plan_configuration = "2d"
     plan_batch_size = 2
-    slices: ClassVar[bool] = True
-    """Whether the paper trained this network on single slices."""
-
-    def check_suitable(self) -> None:
-        """Note where the plan is not of the paper's kind."""
-        super().check_suitable()
-        if self.slices and len(self.configuration_manager.patch_size) == 3:
-            self.print_to_log_file("NOTE: paper 004 trained this network on single slices (2d), not on volumes.")
 
     def build_loss(self) -> CrossEntropyLoss:
         """Return cross-entropy."""

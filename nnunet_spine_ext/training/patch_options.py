@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
-from torch import nn
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
-from nnunet_spine_ext.training.network import build_network
 from nnunet_spine_ext.training.trainer import SpineTrainer
 
 
@@ -17,23 +15,7 @@ class KnowsPatch(SpineTrainer):
     """
 
     @classmethod
-    def build_network_architecture(
-        cls,
-        plans_manager: PlansManager,  # noqa: ARG003
-        configuration_manager: ConfigurationManager,
-        num_input_channels: int,
-        num_output_channels: int,
-        enable_deep_supervision: bool = True,
-    ) -> nn.Module:
-        """Return the trainer's network for any plan."""
-        assert cls.network_name is not None, "a trainer that knows the patch names a network of the registry"
+    def build_options(cls, configuration_manager: ConfigurationManager) -> dict[str, object]:
+        """Return the trainer's options and the patch."""
         patch_size = [int(n) for n in configuration_manager.patch_size]
-        return build_network(
-            cls.network_name,
-            cls.architecture_words(configuration_manager),
-            options={**cls.network_options, "patch_size": patch_size},
-            input_channels=num_input_channels,
-            num_classes=num_output_channels,
-            deep_supervision=enable_deep_supervision,
-            patch_size=patch_size,
-        )
+        return {**super().build_options(configuration_manager), "patch_size": patch_size}

@@ -8,18 +8,15 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler
 
 
-class StepDecay(LRScheduler):
-    """The learning rate times `factor` after every `every_epochs` epochs: initial · factor^⌊epoch / every_epochs⌋.
+class EpochSchedule(LRScheduler):
+    """The optimizer's own rate times a factor of the epoch.
 
     nnU-Net calls `step(epoch)` at the start of each epoch, the first being 0.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, *, factor: float, every_epochs: int) -> None:
-        if every_epochs < 1:
-            raise ValueError(f"every_epochs must be at least 1, got {every_epochs}")
-        self.factor = factor
-        self.every_epochs = every_epochs
-        super().__init__(optimizer)
+    def factor_of(self, epoch: int) -> float:
+        """Return the factor of `epoch`."""
+        raise NotImplementedError
 
     def step(self, epoch: int | None = None) -> None:
         """Set the rate of `epoch`; without it, of the epoch after the last one."""
@@ -31,8 +28,23 @@ class StepDecay(LRScheduler):
 
     def get_lr(self) -> list[float | torch.Tensor]:
         """Return the rate of the current epoch for each parameter group."""
-        decay = self.factor ** (self.last_epoch // self.every_epochs)
-        return [rate * decay for rate in self.base_lrs]
+        factor = self.factor_of(self.last_epoch)
+        return [rate * factor for rate in self.base_lrs]
+
+
+class StepDecay(EpochSchedule):
+    """The learning rate times `factor` after every `every_epochs` epochs: initial · factor^⌊epoch / every_epochs⌋."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, *, factor: float, every_epochs: int) -> None:
+        if every_epochs < 1:
+            raise ValueError(f"every_epochs must be at least 1, got {every_epochs}")
+        self.factor = factor
+        self.every_epochs = every_epochs
+        super().__init__(optimizer)
+
+    def factor_of(self, epoch: int) -> float:
+        """Return factor^⌊epoch / every_epochs⌋."""
+        return float(self.factor ** (epoch // self.every_epochs))
 
 
 def adam_with_step_decay(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import Any, ClassVar
 
 from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
@@ -15,6 +14,7 @@ from nnunet_spine_ext.training.sampling import (
     in_order,
     stock_loader,
 )
+from nnunet_spine_ext.training.seeds import fold_seed
 from nnunet_spine_ext.training.trainer import SpineTrainer
 
 
@@ -35,7 +35,7 @@ class SubsetTrainer(SpineTrainer):
             cases=tuple(sorted(loader.indices)),
             fraction=self.case_fraction,
             windows_per_case=self.windows_per_case,
-            seed=zlib.crc32(str(self.fold).encode()),
+            seed=fold_seed(self.seed, fold=self.fold),
         )
         batch_size = self.configuration_manager.batch_size
         if self.recipe.training_iterations is None:

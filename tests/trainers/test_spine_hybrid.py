@@ -6,12 +6,12 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
 
 from nnunet_spine_ext.errors import SetupError
@@ -19,8 +19,9 @@ from nnunet_spine_ext.networks.registry import NETWORKS
 from nnunet_spine_ext.training.losses import ProbabilityMSELoss
 from nnunet_spine_ext.training.schedules import StepDecay
 from tests.conftest import NnunetFolders
+from tests.trainers.building import network_without_data
 from tests.training.stub_network import StubNetwork
-from tests.training.tiny import ORDERED, MakeTrainer, log_of, make_dataset_json, make_plans, write_tiny_dataset
+from tests.training.tiny import ORDERED, MakeTrainer, log_of, make_dataset_json, write_tiny_dataset
 
 
 @pytest.fixture
@@ -61,13 +62,7 @@ ARMS = {
 }
 
 
-def build_without_data(trainer: Any, *, configuration: str = "3d_fullres", classes: int = 2) -> nn.Module:
-    manager = PlansManager(make_plans())
-    with torch.device("meta"):
-        network: nn.Module = trainer.build_network_architecture(
-            manager, manager.get_configuration(configuration), 1, classes, trainer.recipe.deep_supervision is None
-        )
-    return network
+build_without_data = partial(network_without_data, configuration="3d_fullres", classes=2)
 
 
 @pytest.mark.parametrize(("name", "blocks"), ARMS.items())

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from torch import nn
 
 from nnunet_spine_ext.networks.registry import NETWORKS
 from nnunet_spine_ext.training.label_losses import DiceLoss
 from nnunet_spine_ext.training.paper003 import Paper003Recipe
-from tests.training.tiny import MakeTrainer, log_of, make_plans
+from nnunet_spine_ext.training.trainer import SpineTrainer
+from tests.trainers.building import network_without_data
+from tests.training.tiny import MakeTrainer, log_of
 
 NAMES = {
     "SpineUNet003Trainer": "unet-003",
@@ -26,13 +27,7 @@ PAPER = {name.replace("Trainer", "PaperTrainer"): network for name, network in N
 FindTrainer = Callable[[str], Any]
 
 
-def build_without_data(trainer: Any, *, configuration: str = "2d", classes: int = 20) -> nn.Module:
-    manager = PlansManager(make_plans())
-    with torch.device("meta"):
-        network: nn.Module = trainer.build_network_architecture(
-            manager, manager.get_configuration(configuration), 1, classes, trainer.recipe.deep_supervision is None
-        )
-    return network
+build_without_data = partial(network_without_data, configuration="2d", classes=20)
 
 
 @pytest.mark.parametrize(("name", "network"), [*NAMES.items(), *PAPER.items()])
@@ -71,12 +66,11 @@ def test_networks_with_dilations_know_the_patch(find_trainer: FindTrainer, name:
 
 
 def test_checkpoints_load_in_networks_that_do_not_know_it(find_trainer: FindTrainer) -> None:
-    trainer = find_trainer("SpineMiniSegTrainer")
-    aware = build_without_data(trainer, configuration="3d_fullres")
-    unaware = super(trainer.__mro__[1], trainer)
-    manager = PlansManager(make_plans())
-    with torch.device("meta"):
-        other = unaware.build_network_architecture(manager, manager.get_configuration("3d_fullres"), 1, 20, True)
+    class Unaware(SpineTrainer):
+        network_name = "miniseg"
+
+    aware = build_without_data(find_trainer("SpineMiniSegTrainer"), configuration="3d_fullres")
+    other = build_without_data(Unaware, configuration="3d_fullres")
     assert other.options.patch_size is None  # type: ignore[union-attr]
     assert {k: v.shape for k, v in aware.state_dict().items()} == {k: v.shape for k, v in other.state_dict().items()}
 
@@ -108,4 +102,4 @@ def test_two_steps_of_the_papers_recipe(make_trainer: MakeTrainer, configuration
     trainer.on_validation_epoch_start()
     with torch.no_grad():
         assert 0 < float(trainer.validation_step(next(validation))["loss"]) < 1
-    assert ("paper 003 trained on single slices" in log_of(trainer)) == (configuration == "3d_fullres")
+    assert ("paper 003 trained this network on single slices" in log_of(trainer)) == (configuration == "3d_fullres")

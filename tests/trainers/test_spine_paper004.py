@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
 
 from nnunet_spine_ext.errors import SetupError
 from nnunet_spine_ext.networks.registry import NETWORKS
 from nnunet_spine_ext.training.label_losses import CrossEntropyLoss
 from nnunet_spine_ext.training.paper004 import Paper004Recipe
-from tests.training.tiny import MakeTrainer, log_of, make_plans
+from tests.trainers.building import network_without_data
+from tests.training.tiny import MakeTrainer, log_of
 
 NAMES = {
     "SpineASPPUNetTrainer": "aspp-unet",
@@ -28,13 +29,7 @@ PAPER = {name.replace("Trainer", "PaperTrainer"): network for name, network in N
 FindTrainer = Callable[[str], Any]
 
 
-def build_without_data(trainer: Any, *, configuration: str = "2d", classes: int = 9) -> nn.Module:
-    manager = PlansManager(make_plans())
-    with torch.device("meta"):
-        network: nn.Module = trainer.build_network_architecture(
-            manager, manager.get_configuration(configuration), 1, classes, trainer.recipe.deep_supervision is None
-        )
-    return network
+build_without_data = partial(network_without_data, configuration="2d", classes=9)
 
 
 def parameters(network: nn.Module) -> int:

@@ -159,7 +159,7 @@ def test_a_step_of_training_and_validation(make_trainer: MakeTrainer, configurat
     trainer.on_validation_epoch_start()
     with torch.no_grad():
         assert 0 < float(trainer.validation_step(next(validation))["loss"]) < 1
-    noted = "NOTE: paper 000 trained its UNet++ on single slices" in log_of(trainer)
+    noted = "NOTE: paper 000 trained this network on single slices" in log_of(trainer)
     assert noted == (configuration == "3d_fullres")
 
 

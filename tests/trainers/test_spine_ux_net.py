@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from nnunet_spine_ext.networks.registry import NETWORKS
-from nnunet_spine_ext.training.adamw import WarmUpPoly
+from nnunet_spine_ext.training.adamw import AdamWTrainer, WarmUpPoly
+from nnunet_spine_ext.training.trainer import SpineTrainer
 from tests.training.tiny import MakeTrainer
 from tests.training.tiny_25d import plans_25d
 
@@ -26,8 +27,10 @@ def test_trainer_and_registry_name_each_other(find_trainer: Callable[[str], Any]
 
 
 def test_trainers_differ_in_the_optimizer_alone(find_trainer: Callable[[str], Any]) -> None:
-    own = {attribute for name in NAMES for attribute in vars(find_trainer(name)) if not attribute.startswith("__")}
+    classes = [AdamWTrainer, *map(find_trainer, NAMES)]
+    own = {attribute for each in classes for attribute in vars(each) if not attribute.startswith("__")}
     assert own == {"network_name", "recipe", "configure_optimizers", "source_file", "full_length_name"}
+    assert all(each.__mro__[1] in (SpineTrainer, AdamWTrainer) for each in classes)
 
 
 def test_adamw_at_the_published_rate(make_trainer: MakeTrainer) -> None:

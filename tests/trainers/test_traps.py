@@ -25,7 +25,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_spine_ext.paths import TRAINERS_VARIABLE, make_trainers_findable, trainers_dir
 from tests.conftest import REPOSITORY
-from tests.training.tiny import make_plans
+from tests.training.tiny import MakeTrainer, make_plans
 
 FOLDER = REPOSITORY / "trainers"
 MODULES = sorted(FOLDER.glob("*.py"))
@@ -199,8 +199,8 @@ def test_the_trainer_itself_cannot_be_pickled(find_trainer: FindTrainer) -> None
         pickle.dumps(find_trainer("SpineBaselineTrainer"))
 
 
-def test_what_the_paper_trainer_sends_to_workers_can_be_pickled(find_trainer: FindTrainer) -> None:
-    trainer = find_trainer("SpineHybridPaperTrainer")
+def test_what_the_paper_trainer_sends_to_workers_can_be_pickled(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer("SpineHybridPaperTrainer")
     transforms = trainer.get_training_transforms([4, 8, 8], (0.0, 0.0), None, (0, 1, 2), False, [False])
     sent = pickle.loads(pickle.dumps(transforms))
     result = sent(image=torch.zeros(1, 4, 8, 8), segmentation=torch.full((1, 4, 8, 8), -1))

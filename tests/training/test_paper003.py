@@ -128,7 +128,7 @@ def test_ordered_labels_change_nothing(make_trainer: MakeTrainer) -> None:
 def test_volumes_are_noted(make_trainer: MakeTrainer, configuration: str, noted: bool) -> None:
     trainer = make_trainer(OnThePlansNetwork, configuration=configuration)
     trainer.initialize()
-    assert ("paper 003 trained on single slices" in log_of(trainer)) == noted
+    assert ("paper 003 trained this network on single slices" in log_of(trainer)) == noted
 
 
 def test_two_steps_of_training_and_one_of_validation(trainer: Any) -> None:
