@@ -1,4 +1,7 @@
-"""The table of subcommands: a row here and a module beside this one with a function `command` make a subcommand."""
+"""The table of subcommands: a row here and a module beside this one with a function `command` make a subcommand.
+
+A page with subcommands of its own has a `typer.Typer` called `app` instead.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ PAGES: tuple[str, ...] = (
     "train",
     "predict",
     "evaluate",
+    "benchmark",
     "report",
     "submit",
 )  # fmt: skip
@@ -30,4 +34,7 @@ def register(app: typer.Typer) -> None:
     """Add every page to `app`; a page may carry `SETTINGS`, passed to click as context settings."""
     for name in PAGES:
         page = import_module(f"nnunet_spine_ext.cli.{name.replace('-', '_')}")
+        if hasattr(page, "app"):
+            app.add_typer(page.app, name=name)
+            continue
         app.command(name, context_settings=getattr(page, "SETTINGS", None))(page.command)
