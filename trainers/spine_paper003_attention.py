@@ -115,7 +115,7 @@ class SpineInfNetTrainer(SliceTrainer):
     each with weight 1.
 
     The coarse segmentation multiplies three maps, so what BatchNorm's stored statistics lag behind the weights counts
-    three times: a prediction after the first hundred steps or so says nothing, though training steps are sound.
+    three times: a prediction after the first hundred steps says little, though training steps are sound.
 
     Tests: do refinements that look at what was left out find what a single head misses?
     Costs: 50.6 million weights, 12.9 GB a step; time not measured yet.

@@ -157,11 +157,21 @@ def test_replacing_counts_what_it_found() -> None:
     assert replace_norms(model, "group") == 0
 
 
-def test_every_scale_begins_with_one() -> None:
-    encoder = BackboneEncoder("resnet18", input_channels=1)
-    scales = [m.weight for m in encoder.modules() if isinstance(m, nn.BatchNorm2d)]
-    assert len(scales) == 20
-    assert all(bool((s == 1).all()) for s in scales)
+@pytest.mark.parametrize(
+    ("name", "blocks", "norms", "last"),
+    [("resnet18", 8, 20, "bn2"), ("resnet50", 16, 53, "bn3"), ("res2net101d", 33, 207, "bn3")],
+)
+@pytest.mark.parametrize("norm", ["batch", "group"])
+def test_scales_begin_with_one_and_at_the_end_of_a_residual_block_with_a_tenth(
+    name: str, blocks: int, norms: int, last: str, norm: Any
+) -> None:
+    encoder = BackboneEncoder(name, input_channels=1, norm=norm)
+    found = {n: m.weight for n, m in encoder.named_modules() if isinstance(m, (nn.BatchNorm2d, nn.GroupNorm))}
+    assert len(found) == norms
+    small = {n for n, weight in found.items() if bool((weight == 0.1).all())}
+    assert len(small) == blocks
+    assert {n.rsplit(".", 1)[1] for n in small} == {last}
+    assert all(bool((weight == 1).all()) for n, weight in found.items() if n not in small)
 
 
 def test_dilations_of_the_last_stage_can_be_set() -> None:

@@ -5,8 +5,10 @@ The encoders are timm's (Apache-2.0), built without weights: nothing is download
 
 * the norm is BatchNorm as published, where our own networks take the plan's InstanceNorm (`norms.py` says why); it can
   be replaced by GroupNorm or InstanceNorm;
-* the scales of all norms begin with 1, as published; timm begins those at the end of residual blocks with 0, which
-  leaves half of the weights without a gradient in the first step;
+* the scales of norms begin with 1, those at the end of residual blocks with 0.1. With 1, as published, gradients
+  explode over a hundred layers of random weights (Inf-Net: a norm of 50 000 at the start, 190 with 0.1) and the stored
+  statistics lag far behind; with 0, as timm has it, half of the weights have no gradient in the first step. Published
+  weights bring their own;
 * a dilated stage's first block has the dilation of the stage before (torchvision, timm), where hszhao/semseg gives all
   blocks the full one. Sizes and counts do not depend on it; `last_dilations` sets those of the last stage by hand.
 
@@ -30,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 RESOLUTIONS = 5
 """1/2 (after the first convolutions), 1/4, 1/8, 1/16, 1/32: with an output stride of 8 or 16 the last are that."""
+
+RESIDUAL_SCALE = 0.1
+"""Of the last norm in each residual block, at the start."""
 
 _NORMS = (nn.BatchNorm2d, nn.InstanceNorm2d, nn.GroupNorm)
 
@@ -83,7 +88,7 @@ class BackboneEncoder(nn.Module):
             self.network, self.channels = _from_timm(name, input_channels=input_channels, output_stride=output_stride)
             if not replace_norms(self.network, norm) and norm != "batch":
                 logger.warning("The encoder %s has no BatchNorm; norm=%r changes nothing in it.", name, norm)
-        _begin_scales_with_one(self.network)
+        _begin_scales(self.network)
         if last_dilations:
             _dilate_last_stage(self.network, name, last_dilations)
         self.output_stride = output_stride
@@ -130,10 +135,14 @@ def _from_timm(name: str, *, input_channels: int, output_stride: int) -> tuple[n
     return network, tuple(info.channels())
 
 
-def _begin_scales_with_one(network: nn.Module) -> None:
+def _begin_scales(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, _NORMS) and module.weight is not None:
             nn.init.ones_(module.weight)
+    for block in network.modules():
+        if hasattr(block, "zero_init_last"):  # the blocks that timm would begin with 0
+            last = getattr(block, "bn3", None) or block.bn2
+            nn.init.constant_(last.weight, RESIDUAL_SCALE)
 
 
 def _dilate_last_stage(network: nn.Module, name: str, dilations: Sequence[int]) -> None:
