@@ -55,7 +55,9 @@ def _ask(comparison: Comparison, *, processes: int) -> dict[str, Any]:
     }
     answer = _in_a_process(comparison.folder, request)
     left_out = [f"Left out, for want of finished folds: {', '.join(sorted(unfinished))}."] if unfinished else []
-    single = [f"No ensembles: {bare[0]} has no probabilities (nnUNetv2_train … --val --npz writes them)."] if bare else []
+    single = (
+        [f"No ensembles: {bare[0]} has no probabilities (nnUNetv2_train … --val --npz writes them)."] if bare else []
+    )
     if "problem" in answer:
         return {"notes": [answer["problem"], *left_out]}
     titles = {(m.trainer, m.plans, m.configuration): m.title for m in models}

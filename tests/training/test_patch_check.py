@@ -12,6 +12,7 @@ from nnunet_spine_ext.errors import SetupError
 from nnunet_spine_ext.networks.plan_shape import NetworkPlanError
 from nnunet_spine_ext.networks.registry import NETWORKS, NetworkEntry
 from nnunet_spine_ext.planning.fixed import FixedByRecipe
+from nnunet_spine_ext.training.patch_check import check_patch
 from tests.training.tiny import MakeTrainer, make_plans
 
 PAPER = [name for row in NETWORKS.values() for name in row.trainers if name.endswith("PaperTrainer")]
@@ -46,9 +47,9 @@ def test_refused_is_what_would_fail(make_trainer: MakeTrainer, name: str, plane:
     trainer = make_trainer(name, configuration=configuration, plans=plans(plane))
     if fails_in_the_first_step(trainer):
         with pytest.raises(SetupError, match=rf"do not divide the patch \([\d, ]*{plane}, 64\) of configuration"):
-            trainer.check_suitable()
+            check_patch(trainer)
     else:
-        trainer.check_suitable()
+        check_patch(trainer)
 
 
 @pytest.mark.parametrize("name", [n for n in PAPER if n in PLANNED])
@@ -78,7 +79,7 @@ def test_networks_of_volumes_refuse_slices(make_trainer: MakeTrainer, name: str)
 
 @pytest.mark.parametrize("name", ["SpineBaselineTrainer", "SpinePSPNetPaperTrainer", "SpineRes50UNetTrainer"])
 def test_networks_without_such_stages_are_not_checked(make_trainer: MakeTrainer, name: str) -> None:
-    make_trainer(name, configuration="2d", plans=plans(67)).check_suitable()
+    check_patch(make_trainer(name, configuration="2d", plans=plans(67)))
 
 
 @pytest.mark.parametrize(
