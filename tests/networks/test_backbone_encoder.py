@@ -159,7 +159,7 @@ def test_replacing_counts_what_it_found() -> None:
 
 @pytest.mark.parametrize(
     ("name", "blocks", "norms", "last"),
-    [("resnet18", 8, 20, "bn2"), ("resnet50", 16, 53, "bn3"), ("res2net101d", 33, 207, "bn3")],
+    [("resnet18", 8, 20, "bn2"), ("resnet50", 16, 53, "bn3"), ("res2net101d", 33, 33 * 5 + 4 + 3, "bn3")],
 )
 @pytest.mark.parametrize("norm", ["batch", "group"])
 def test_scales_begin_with_one_and_at_the_end_of_a_residual_block_with_a_tenth(
