@@ -27,6 +27,8 @@ from nnunet_spine_ext.errors import SetupError
 from nnunet_spine_ext.evaluation.sources import read_json
 
 FACTS_FILE = "comparison.json"
+NNUNETS_EPOCHS, NNUNETS_ITERATIONS = 1000, 250
+"""Of nnU-Net's own training."""
 NO_BASELINE_NOTE = (
     "Stock nnU-Net was left out (--without-baseline): this comparison does not say whether any model beats it."
 )
@@ -63,8 +65,23 @@ class Comparison:
     def notes(self) -> tuple[str, ...]:
         """What the reader of the report must know."""
         if not any(model.baseline for model in self.models):
-            return (NO_BASELINE_NOTE,)
-        return tuple(f"Baseline {b.title}, chosen for {', '.join(b.for_models)}. {b.because}" for b in self.baselines)
+            return (*self._budget_note, NO_BASELINE_NOTE)
+        chosen = (f"Baseline {b.title}, chosen for {', '.join(b.for_models)}. {b.because}" for b in self.baselines)
+        return (*self._budget_note, *chosen)
+
+    @property
+    def _budget_note(self) -> tuple[str, ...]:
+        """How far the budget is from nnU-Net's own, where the plan sets one that is smaller."""
+        if self.plan.epochs is None:
+            return ()
+        steps = self.plan.epochs * (self.plan.iterations or NNUNETS_ITERATIONS)
+        whole = NNUNETS_EPOCHS * NNUNETS_ITERATIONS
+        if steps >= whole:
+            return ()
+        return (
+            f"Every model was trained for {steps:,} steps; nnU-Net's own training has {whole:,}. The order of models "
+            "after a short training need not be that after a long one.",
+        )
 
     @property
     def baseline(self) -> str | None:

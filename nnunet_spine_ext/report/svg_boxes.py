@@ -12,7 +12,7 @@ from nnunet_spine_ext.report.palette import css, model_colour
 from nnunet_spine_ext.report.svg_axes import Scale
 from nnunet_spine_ext.report.svg_marks import mark, wrapped
 
-_LABEL_PX_PER_LETTER = 6.8
+_LABEL_PX_PER_LETTER = 7.6
 _LETTERS = 34
 _LABEL_PX_RANGE = (90, 260)
 _PLOT_PX = 620

@@ -86,6 +86,13 @@ def test_the_baseline_has_the_same_budget(dataset: Path, chooser: Chooser, tmp_p
     assert [m.trainer for m in comparison.models] == [
         "SpineHybridTrainer_5epochs_2iterations", "SpineBaselineTrainer_5epochs_2iterations",
     ]  # fmt: skip
+    assert comparison.notes[0].startswith("Every model was trained for 10 steps; nnU-Net's own training has 250,000.")
+
+
+@pytest.mark.parametrize(("length", "told"), [("", 0), ("epochs: 1000\n", 0), ("epochs: 999\n", 1)])
+def test_a_short_budget_is_told(tmp_path: Path, dataset: Path, chooser: Chooser, length: str, told: int) -> None:
+    comparison = resolve(write_plan(tmp_path / "c", f"trainers: [SpineHybridTrainer]\n{length}"))
+    assert len([note for note in comparison.notes if "steps" in note]) == told
 
 
 def test_baselines_are_chosen_once(dataset: Path, chooser: Chooser, tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def _begin_scales(network: nn.Module) -> None:
             nn.init.ones_(module.weight)
     for block in network.modules():
         if hasattr(block, "zero_init_last"):  # the blocks that timm would begin with 0
-            last = getattr(block, "bn3", None) or block.bn2
+            last: Any = getattr(block, "bn3", None) or block.bn2
             nn.init.constant_(last.weight, RESIDUAL_SCALE)
 
 
