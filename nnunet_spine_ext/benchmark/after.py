@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nnunet_spine_ext.benchmark.collect import collect
 from nnunet_spine_ext.benchmark.comparison import Comparison, read_comparison
-from nnunet_spine_ext.benchmark.job_state import State, state_of
+from nnunet_spine_ext.benchmark.jobs.state import State, state_of
 from nnunet_spine_ext.benchmark.models import Model
 from nnunet_spine_ext.errors import SetupError, SpineExtError
 
@@ -75,8 +75,8 @@ def measure_robustness(
         SetupError: the comparison was not begun, or no model is trained.
         SpineExtError: there is no such perturbation, or some predictions failed.
     """
-    from nnunet_spine_ext.benchmark.predicting import PredictionOptions
-    from nnunet_spine_ext.benchmark.robustness import run_robustness, usual_strengths
+    from nnunet_spine_ext.benchmark.curves.predicting import PredictionOptions
+    from nnunet_spine_ext.benchmark.curves.robustness import run_robustness, usual_strengths
 
     comparison = read_comparison(folder)
     run_robustness(
@@ -108,7 +108,7 @@ def _trained(comparison: Comparison, say: Say) -> list[Model]:
 
 
 def _costs(comparison: Comparison) -> None:
-    from nnunet_spine_ext.benchmark.costs import write_costs
+    from nnunet_spine_ext.benchmark.costs.table import write_costs
 
     plan = comparison.plan
     write_costs(
@@ -121,8 +121,8 @@ def _costs(comparison: Comparison) -> None:
 
 
 def _budget_curve(comparison: Comparison, processes: int) -> None:
-    from nnunet_spine_ext.benchmark.low_budget import run_low_budget
-    from nnunet_spine_ext.benchmark.predicting import PredictionOptions
+    from nnunet_spine_ext.benchmark.curves.low_budget import run_low_budget
+    from nnunet_spine_ext.benchmark.curves.predicting import PredictionOptions
 
     plan = comparison.plan
     run_low_budget(

@@ -16,8 +16,8 @@ from typing import Any
 from tqdm import tqdm
 
 from nnunet_spine_ext.benchmark.baseline_presets import PRESETS, Preset
-from nnunet_spine_ext.benchmark.cost_counts import count_training
-from nnunet_spine_ext.benchmark.cost_plan import (
+from nnunet_spine_ext.benchmark.costs.counts import count_training
+from nnunet_spine_ext.benchmark.costs.plan import (
     CASES_FOLDER_VARIABLE,
     PlannedModel,
     read_dataset,

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_spine_ext.benchmark.comparison import Comparison, write_facts
-from nnunet_spine_ext.benchmark.job_process import telling_lines
-from nnunet_spine_ext.benchmark.job_state import State, state_of
-from nnunet_spine_ext.benchmark.jobs import Job
+from nnunet_spine_ext.benchmark.jobs.job import Job
+from nnunet_spine_ext.benchmark.jobs.process import telling_lines
+from nnunet_spine_ext.benchmark.jobs.state import State, state_of
 from nnunet_spine_ext.data.files import write_json
 from nnunet_spine_ext.evaluation.sources import read_json
 

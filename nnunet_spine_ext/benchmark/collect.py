@@ -12,9 +12,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from nnunet_spine_ext.benchmark.comparison import Comparison
-from nnunet_spine_ext.benchmark.job_state import State, state_of
-from nnunet_spine_ext.benchmark.jobs import Job
-from nnunet_spine_ext.benchmark.status import JobStatus, look_at
+from nnunet_spine_ext.benchmark.jobs.job import Job
+from nnunet_spine_ext.benchmark.jobs.state import State, state_of
+from nnunet_spine_ext.benchmark.jobs.status import JobStatus, look_at
 from nnunet_spine_ext.data.files import sha256_of, whole_file, write_text, writing
 from nnunet_spine_ext.errors import DataError
 from nnunet_spine_ext.evaluation.dataset import evaluate_dataset

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nnunet_spine_ext.benchmark.jobs import RESULTS_VARIABLE, Job, all_jobs
+from nnunet_spine_ext.benchmark.jobs.job import RESULTS_VARIABLE, Job, all_jobs
 from nnunet_spine_ext.benchmark.models import Model
 from nnunet_spine_ext.benchmark.plan import Plan
 from nnunet_spine_ext.benchmark.yaml_plan import PLAN_FILE, read_plan

@@ -13,14 +13,14 @@ from pathlib import Path
 
 from nnunet_spine_ext.benchmark.after import finish
 from nnunet_spine_ext.benchmark.collect import write_jobs
-from nnunet_spine_ext.benchmark.commands import training_command
 from nnunet_spine_ext.benchmark.comparison import Comparison
-from nnunet_spine_ext.benchmark.job_state import State, state_of
-from nnunet_spine_ext.benchmark.jobs import Job, environment_of
-from nnunet_spine_ext.benchmark.live import Live
-from nnunet_spine_ext.benchmark.local_queue import LocalQueue, local_slots
+from nnunet_spine_ext.benchmark.jobs.commands import training_command
+from nnunet_spine_ext.benchmark.jobs.job import Job, environment_of
+from nnunet_spine_ext.benchmark.jobs.live import Live
+from nnunet_spine_ext.benchmark.jobs.local_queue import LocalQueue, local_slots
+from nnunet_spine_ext.benchmark.jobs.retry import Attempts
+from nnunet_spine_ext.benchmark.jobs.state import State, state_of
 from nnunet_spine_ext.benchmark.resolving import resolve
-from nnunet_spine_ext.benchmark.retry import Attempts
 from nnunet_spine_ext.data.locks import FolderBusyError, make_and_share
 from nnunet_spine_ext.errors import SetupError
 
@@ -107,7 +107,7 @@ def _named(comparison: Comparison, names: Sequence[str]) -> list[Job]:
 
 
 def _submit(comparison: Comparison, say: Say) -> Outcome:
-    from nnunet_spine_ext.benchmark.slurm import submit
+    from nnunet_spine_ext.benchmark.jobs.slurm import submit
 
     ids = submit(comparison)
     say(f"{len(ids)} jobs submitted. Then: nnunet_spine benchmark run {comparison.folder} --collect")

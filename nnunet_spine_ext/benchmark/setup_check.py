@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nnunet_spine_ext.benchmark.local_queue import local_slots
+from nnunet_spine_ext.benchmark.jobs.local_queue import local_slots
 from nnunet_spine_ext.benchmark.models import Model
 from nnunet_spine_ext.benchmark.plan import STOCK_PLANS, Plan, full_length, is_stock
 from nnunet_spine_ext.errors import Finding, SetupError

@@ -149,8 +149,8 @@ def status(
     import json
 
     from nnunet_spine_ext.benchmark.comparison import read_comparison
-    from nnunet_spine_ext.benchmark.status import as_json as to_json
-    from nnunet_spine_ext.benchmark.status import as_table, status_of
+    from nnunet_spine_ext.benchmark.jobs.status import as_json as to_json
+    from nnunet_spine_ext.benchmark.jobs.status import as_table, status_of
 
     comparison = read_comparison(folder)
     rows = status_of(comparison)
@@ -190,6 +190,6 @@ def export(
     \b
     nnunet_spine benchmark export comparison && snakemake --snakefile comparison/Snakefile --cores all
     """
-    from nnunet_spine_ext.benchmark.snakefile import export as write_snakefile
+    from nnunet_spine_ext.benchmark.jobs.snakefile import export as write_snakefile
 
     print(f"{write_snakefile(folder, output)} is written.")

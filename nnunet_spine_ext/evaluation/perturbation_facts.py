@@ -1,6 +1,6 @@
 """The table of perturbations for readers: what each is called, what its strength means, and when the image is whole.
 
-The formulas are in `benchmark/perturbations.py`; the report reads only this.
+The formulas are in `benchmark/curves/perturbations.py`; the report reads only this.
 """
 
 from __future__ import annotations

@@ -7,19 +7,19 @@ from importlib.util import find_spec
 from nnunet_spine_ext.evaluation.statistics_cd import FEWEST_MODELS
 from nnunet_spine_ext.report.analysis import Analysis
 from nnunet_spine_ext.report.blocks import Missing, Section
-from nnunet_spine_ext.report.section_budget import budget_section
-from nnunet_spine_ext.report.section_cases import cases_section
-from nnunet_spine_ext.report.section_confusion import confusion_section
-from nnunet_spine_ext.report.section_costs import costs_section
-from nnunet_spine_ext.report.section_folds import folds_section
-from nnunet_spine_ext.report.section_jobs import jobs_section
-from nnunet_spine_ext.report.section_levels import levels_section
-from nnunet_spine_ext.report.section_pairs import pairs_section
-from nnunet_spine_ext.report.section_papers import Trainers, papers_section
-from nnunet_spine_ext.report.section_ranking import ranking_section
-from nnunet_spine_ext.report.section_robustness import robustness_section
-from nnunet_spine_ext.report.section_structures import structures_section
-from nnunet_spine_ext.report.section_summary import summary_section
+from nnunet_spine_ext.report.sections.budget import budget_section
+from nnunet_spine_ext.report.sections.cases import cases_section
+from nnunet_spine_ext.report.sections.confusion import confusion_section
+from nnunet_spine_ext.report.sections.costs import costs_section
+from nnunet_spine_ext.report.sections.folds import folds_section
+from nnunet_spine_ext.report.sections.jobs import jobs_section
+from nnunet_spine_ext.report.sections.levels import levels_section
+from nnunet_spine_ext.report.sections.pairs import pairs_section
+from nnunet_spine_ext.report.sections.papers import Trainers, papers_section
+from nnunet_spine_ext.report.sections.ranking import ranking_section
+from nnunet_spine_ext.report.sections.robustness import robustness_section
+from nnunet_spine_ext.report.sections.structures import structures_section
+from nnunet_spine_ext.report.sections.summary import summary_section
 
 PICTURES = Section(key="pictures", title="Worst cases", blocks=())
 """Its place on the page; the pictures are no blocks."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from nnunet_spine_ext.report.figures import Figure
+from nnunet_spine_ext.report.charts.figures import Figure
 from nnunet_spine_ext.report.sheets import Sheet
 
 

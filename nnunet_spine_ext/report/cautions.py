@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from nnunet_spine_ext.evaluation.sources import Sources
 from nnunet_spine_ext.report.analysis import Analysis
-from nnunet_spine_ext.report.section_jobs import jobs_cautions
+from nnunet_spine_ext.report.sections.jobs import jobs_cautions
 
 _SYNTHETIC_WORDS = ("phantom", "synthetic", "simulated")
 

@@ -9,7 +9,7 @@ import pandas as pd
 from nnunet_spine_ext.evaluation.metrics import Metric
 from nnunet_spine_ext.evaluation.structures import GROUPS
 from nnunet_spine_ext.report.analysis import Analysis
-from nnunet_spine_ext.report.figures import Line, Point
+from nnunet_spine_ext.report.charts.figures import Line, Point
 from nnunet_spine_ext.report.numbers import shown, with_sd
 from nnunet_spine_ext.report.results import Spread
 from nnunet_spine_ext.report.sheets import Cell, Column, Sheet, name_cell

@@ -27,17 +27,17 @@ from nnunet_spine_ext.report.analysis import Analysis, analyse
 from nnunet_spine_ext.report.assembly import assemble
 from nnunet_spine_ext.report.blocks import Drawn, Fold, Section, Words
 from nnunet_spine_ext.report.cautions import cautions
+from nnunet_spine_ext.report.charts.marks import key, pieces
+from nnunet_spine_ext.report.charts.svg import draw
 from nnunet_spine_ext.report.comparison_files import Comparison, read_confusions
 from nnunet_spine_ext.report.inputs import SourceFile, placed_by_file, source_file, trainer_of
 from nnunet_spine_ext.report.numbers import shown
 from nnunet_spine_ext.report.overlays import Placed, draw_cases
 from nnunet_spine_ext.report.palette import colour, css
 from nnunet_spine_ext.report.results import Results, read_results
-from nnunet_spine_ext.report.section_cases import worst_first
+from nnunet_spine_ext.report.sections.cases import worst_first
 from nnunet_spine_ext.report.sheet_files import write_sheets
 from nnunet_spine_ext.report.sheets import Sheet
-from nnunet_spine_ext.report.svg import draw
-from nnunet_spine_ext.report.svg_marks import key, pieces
 
 DEFAULT_TITLE = "Comparison of segmentation models"
 DEFAULT_OVERLAY_CASES = 8
@@ -122,7 +122,7 @@ def write_page(
     if tables is not None:
         write_sheets((sheet for section in sections for sheet in section.sheets), tables)
     if figures is not None:
-        from nnunet_spine_ext.report.plots import write_figures  # matplotlib takes a second to import
+        from nnunet_spine_ext.report.charts.plots import write_figures  # matplotlib takes a second to import
 
         write_figures((drawn for section in sections for drawn in section.drawn), figures)
     write_text(page, output)

@@ -2,7 +2,7 @@
 
 Structures follow `data.colours`. A table of more structures goes round the cycle, so structures also carry their names
 in the pictures; in the challenge's table no two that touch share a colour. Models take the same hues in another order,
-the pale ones last; after seven the hues come again, darker, so models also differ by their marks (`svg_marks`).
+the pale ones last; after seven the hues come again, darker, so models also differ by their marks (`charts/marks.py`).
 """
 
 from __future__ import annotations

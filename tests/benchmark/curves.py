@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from nnunet_spine_ext.benchmark.curves.predicting import PredictionTask
 from nnunet_spine_ext.benchmark.models import Model
-from nnunet_spine_ext.benchmark.predicting import PredictionTask
 from nnunet_spine_ext.data.geometry import Grid, read_image, voxels, write_image
 from tests.conftest import NnunetFolders
 from tests.evaluation.fake import write_array

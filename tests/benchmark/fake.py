@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from nnunet_spine_ext.benchmark.comparison import Comparison, write_facts
-from nnunet_spine_ext.benchmark.job_state import State
-from nnunet_spine_ext.benchmark.jobs import Job
-from nnunet_spine_ext.benchmark.local_queue import LocalQueue, Slot
+from nnunet_spine_ext.benchmark.jobs.job import Job
+from nnunet_spine_ext.benchmark.jobs.local_queue import LocalQueue, Slot
+from nnunet_spine_ext.benchmark.jobs.retry import Attempts
+from nnunet_spine_ext.benchmark.jobs.state import State
 from nnunet_spine_ext.benchmark.models import Model
 from nnunet_spine_ext.benchmark.plan import Entry, Plan
-from nnunet_spine_ext.benchmark.retry import Attempts
 from nnunet_spine_ext.benchmark.yaml_template import plan_text
 
 DATASET = "Dataset501_Fake"

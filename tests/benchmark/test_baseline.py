@@ -13,8 +13,8 @@ import pytest
 from nnunet_spine_ext.benchmark import baseline
 from nnunet_spine_ext.benchmark.baseline import BaselineChoice, Figures, choose_baselines, distance
 from nnunet_spine_ext.benchmark.baseline_presets import PRESETS, plan_presets
-from nnunet_spine_ext.benchmark.cost_counts import TrainingCount
-from nnunet_spine_ext.benchmark.cost_plan import PlannedModel
+from nnunet_spine_ext.benchmark.costs.counts import TrainingCount
+from nnunet_spine_ext.benchmark.costs.plan import PlannedModel
 from nnunet_spine_ext.benchmark.models import Model
 from nnunet_spine_ext.errors import PlanError, SetupError
 from tests.conftest import NnunetFolders

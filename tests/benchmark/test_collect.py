@@ -10,7 +10,7 @@ import pytest
 
 from nnunet_spine_ext.benchmark.collect import collect
 from nnunet_spine_ext.benchmark.comparison import Comparison
-from nnunet_spine_ext.benchmark.jobs import Job
+from nnunet_spine_ext.benchmark.jobs.job import Job
 from nnunet_spine_ext.benchmark.records import write_record
 from tests.benchmark.fake import make_comparison, make_plan
 from tests.benchmark.fake_dataset import FOLDS, label_map, write_dataset

@@ -15,10 +15,10 @@ import pytest
 
 from nnunet_spine_ext.benchmark import after, run
 from nnunet_spine_ext.benchmark.comparison import Comparison
-from nnunet_spine_ext.benchmark.job_state import State
-from nnunet_spine_ext.benchmark.jobs import Job
+from nnunet_spine_ext.benchmark.jobs.job import Job
+from nnunet_spine_ext.benchmark.jobs.retry import Attempts
+from nnunet_spine_ext.benchmark.jobs.state import State
 from nnunet_spine_ext.benchmark.plan import Plan
-from nnunet_spine_ext.benchmark.retry import Attempts
 from nnunet_spine_ext.benchmark.yaml_plan import read_plan
 from nnunet_spine_ext.cli import main
 from nnunet_spine_ext.data.locks import make_and_share

@@ -13,14 +13,15 @@ from typing import Any
 import pytest
 import torch
 
-from nnunet_spine_ext.benchmark import costs, inference_cost, timing
-from nnunet_spine_ext.benchmark.cost_logs import TrainingTime
-from nnunet_spine_ext.benchmark.cost_process import NotMeasuredError
-from nnunet_spine_ext.benchmark.cost_rows import UNITS, Measured, ModelCosts, Predicted
-from nnunet_spine_ext.benchmark.costs import write_costs
-from nnunet_spine_ext.benchmark.inference_cost import PredictionCost
+from nnunet_spine_ext.benchmark.costs import inference, timing
+from nnunet_spine_ext.benchmark.costs import table as cost_table
+from nnunet_spine_ext.benchmark.costs.inference import PredictionCost
+from nnunet_spine_ext.benchmark.costs.logs import TrainingTime
+from nnunet_spine_ext.benchmark.costs.process import NotMeasuredError
+from nnunet_spine_ext.benchmark.costs.rows import UNITS, Measured, ModelCosts, Predicted
+from nnunet_spine_ext.benchmark.costs.table import write_costs
+from nnunet_spine_ext.benchmark.costs.timing import StepTimes, TimingOptions
 from nnunet_spine_ext.benchmark.models import Model
-from nnunet_spine_ext.benchmark.timing import StepTimes, TimingOptions
 from nnunet_spine_ext.errors import SetupError
 from tests.conftest import NnunetFolders
 from tests.training.tiny import MakeTrainer
@@ -66,7 +67,7 @@ def read(file: Path) -> dict[str, dict[str, dict[str, str]]]:
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure here, where nnU-Net is imported already, but for what goes in and out as JSON."""
-    for module in (timing, inference_cost):
+    for module in (timing, inference):
         monkeypatch.setattr(module, "start_as_nnunet", lambda device: None)  # threads are set for good
         monkeypatch.setattr(module, "measured_apart", _answer_of(module))
 
@@ -145,9 +146,9 @@ def instead(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
         return measure
 
-    monkeypatch.setattr(costs, "time_steps", measurement("training"))
-    monkeypatch.setattr(costs, "predict_and_measure", measurement("inference"))
-    monkeypatch.setattr(costs, "find_trained_fold", lambda *_, **__: None)
+    monkeypatch.setattr(cost_table, "time_steps", measurement("training"))
+    monkeypatch.setattr(cost_table, "predict_and_measure", measurement("inference"))
+    monkeypatch.setattr(cost_table, "find_trained_fold", lambda *_, **__: None)
     return what
 
 
@@ -162,7 +163,7 @@ def test_nothing_is_measured_twice_until_something_changes(
     assert write_costs([BASELINE], 901, output).read_bytes() == first
     assert write_costs([BASELINE], 901, output, measure=False).read_bytes() == first
     assert len(instead["asked"]) == 2
-    monkeypatch.setattr(costs, "describe_environment", lambda device: {"cpu": "another", "cpu_cores": "1"})
+    monkeypatch.setattr(cost_table, "describe_environment", lambda device: {"cpu": "another", "cpu_cores": "1"})
     write_costs([BASELINE], 901, output)
     assert instead["asked"] == ["training", "inference"] * 2
     assert read(output)["Stock"]["iteration_seconds"]["value"] == "9.0"
@@ -191,7 +192,7 @@ def test_a_network_that_cannot_be_counted_says_so(
     def refuse(_: object) -> None:
         raise ValueError("needs patches\nof 64")
 
-    monkeypatch.setattr(costs, "count_network", refuse)
+    monkeypatch.setattr(cost_table, "count_network", refuse)
     rows = read(write_costs([BASELINE], 901, tmp_path / "costs.csv"))["Stock"]
     assert (
         rows["gmac"]["note"] == rows["parameters"]["note"] == "could not be counted (ValueError: needs patches of 64)"
@@ -229,7 +230,7 @@ def test_without_the_gpu_that_was_asked_for_nothing_is_measured_and_what_was_sta
     assert instead["asked"] == []
     with monkeypatch.context() as gpu:  # on a machine with one ...
         gpu.setattr(torch.cuda, "is_available", lambda: True)
-        gpu.setattr(costs, "describe_environment", lambda device: {"device": device, "gpu": "NVIDIA A100"})
+        gpu.setattr(cost_table, "describe_environment", lambda device: {"device": device, "gpu": "NVIDIA A100"})
         on_gpu = write_costs([BASELINE], 901, output, device="cuda").read_bytes()
     assert instead["asked"] == ["training", "inference"]
     assert read(output)["Stock"]["iteration_seconds"]["note"].startswith("NVIDIA A100; ")

@@ -10,8 +10,8 @@ import torch
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch.utils.flop_counter import FlopCounterMode
 
-from nnunet_spine_ext.benchmark.cost_counts import count_network, count_training, training_steps
-from nnunet_spine_ext.benchmark.cost_plan import PlannedModel, built_trainer, read_planned
+from nnunet_spine_ext.benchmark.costs.counts import count_network, count_training, training_steps
+from nnunet_spine_ext.benchmark.costs.plan import PlannedModel, built_trainer, read_planned
 from nnunet_spine_ext.benchmark.models import Model
 from nnunet_spine_ext.planning.counting import ConfigurationCounter
 from nnunet_spine_ext.planning.trainers import find_trainer

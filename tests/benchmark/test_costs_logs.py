@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nnunet_spine_ext.benchmark.cost_logs import epoch_seconds, finished_folds, training_time
+from nnunet_spine_ext.benchmark.costs.logs import epoch_seconds, finished_folds, training_time
 
 EXCERPT = """
 #######################################################################

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import torch
 
-from nnunet_spine_ext.benchmark import timing
-from nnunet_spine_ext.benchmark.cost_plan import PlannedModel
-from nnunet_spine_ext.benchmark.cost_process import NotMeasuredError, measured_apart, peak_resident_bytes
-from nnunet_spine_ext.benchmark.inference_cost import find_trained_fold
-from nnunet_spine_ext.benchmark.timing import TimingOptions, time_steps, time_trainer
+from nnunet_spine_ext.benchmark.costs import timing
+from nnunet_spine_ext.benchmark.costs.inference import find_trained_fold
+from nnunet_spine_ext.benchmark.costs.plan import PlannedModel
+from nnunet_spine_ext.benchmark.costs.process import NotMeasuredError, measured_apart, peak_resident_bytes
+from nnunet_spine_ext.benchmark.costs.timing import TimingOptions, time_steps, time_trainer
 from tests.conftest import NnunetFolders
 from tests.training.tiny import NAME, MakeTrainer, make_dataset_json, make_plans
 
@@ -134,12 +134,12 @@ def test_a_process_without_an_answer_is_told_by_how_it_ended() -> None:
     with pytest.raises(NotMeasuredError, match=r"status 1: .*No module named nnunet_spine_ext\.absent"):
         measured_apart("nnunet_spine_ext.absent", {})
     with pytest.raises(NotMeasuredError, match=r"not ready after 0\.01 s"):
-        measured_apart("nnunet_spine_ext.benchmark.timing", {}, timeout_seconds=0.01)
+        measured_apart("nnunet_spine_ext.benchmark.costs.timing", {}, timeout_seconds=0.01)
 
 
 def test_the_peak_of_memory_is_the_process_own_and_stays_when_memory_is_freed() -> None:
     code = (
-        "from nnunet_spine_ext.benchmark.cost_process import peak_resident_bytes as peak\n"
+        "from nnunet_spine_ext.benchmark.costs.process import peak_resident_bytes as peak\n"
         "before = peak(); held = b'1' * 200_000_000; during = peak(); del held; print(before, during, peak())"
     )
     ours = peak_resident_bytes()

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from nnunet_spine_ext.benchmark.low_budget import run_low_budget
+from nnunet_spine_ext.benchmark.curves.low_budget import run_low_budget
+from nnunet_spine_ext.benchmark.curves.predicting import PredictionOptions
+from nnunet_spine_ext.benchmark.curves.robustness import run_robustness
 from nnunet_spine_ext.benchmark.models import Model
-from nnunet_spine_ext.benchmark.predicting import PredictionOptions
-from nnunet_spine_ext.benchmark.robustness import run_robustness
 from nnunet_spine_ext.errors import SpineExtError
 from tests.benchmark.curves import rows
 from tests.conftest import NnunetFolders

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nnunet_spine_ext.benchmark.job_state import (
+from nnunet_spine_ext.benchmark.jobs.state import (
     State,
     is_whole_checkpoint,
     set_aside_cut_files,

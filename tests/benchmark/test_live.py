@@ -6,9 +6,9 @@ import io
 import json
 from pathlib import Path
 
-from nnunet_spine_ext.benchmark.live import Live
-from nnunet_spine_ext.benchmark.local_queue import LocalQueue, Ticket
-from nnunet_spine_ext.benchmark.retry import Attempts
+from nnunet_spine_ext.benchmark.jobs.live import Live
+from nnunet_spine_ext.benchmark.jobs.local_queue import LocalQueue, Ticket
+from nnunet_spine_ext.benchmark.jobs.retry import Attempts
 from tests.benchmark.fake import make_comparison, make_plan, make_queue
 from tests.benchmark.fake_training import write_checkpoint
 

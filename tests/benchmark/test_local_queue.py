@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from nnunet_spine_ext.benchmark.job_state import State, state_of
-from nnunet_spine_ext.benchmark.jobs import Job, environment_of
-from nnunet_spine_ext.benchmark.local_queue import LocalQueue, Slot, local_slots, visible_gpus
+from nnunet_spine_ext.benchmark.jobs.job import Job, environment_of
+from nnunet_spine_ext.benchmark.jobs.local_queue import LocalQueue, Slot, local_slots, visible_gpus
+from nnunet_spine_ext.benchmark.jobs.retry import Attempts
+from nnunet_spine_ext.benchmark.jobs.state import State, state_of
 from nnunet_spine_ext.benchmark.records import read_record
-from nnunet_spine_ext.benchmark.retry import Attempts
 from nnunet_spine_ext.data.locks import make_and_share
 from tests.benchmark.fake import calls, children, lives, make_comparison, make_plan, make_queue, wait_until
 from tests.benchmark.fake_training import write_checkpoint, write_summary
@@ -257,7 +257,7 @@ def test_workers_left_behind_are_ended(tmp_path: Path) -> None:
         "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
         f"pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(p.pid))"
     )
-    command = [sys.executable, "-m", "nnunet_spine_ext.benchmark.supervisor", sys.executable, "-c", code]
+    command = [sys.executable, "-m", "nnunet_spine_ext.benchmark.jobs.supervisor", sys.executable, "-c", code]
     with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as process:
         assert process.wait(30) == 0
     wait_until(lambda: not lives(int((tmp_path / "pid").read_text())))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from nnunet_spine_ext.benchmark.low_budget import run_low_budget
+from nnunet_spine_ext.benchmark.curves.low_budget import run_low_budget
 from nnunet_spine_ext.benchmark.models import Model
 from nnunet_spine_ext.errors import SpineExtError
 from tests.benchmark.curves import NAME, FakePredictor, model, rows, write_raw

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-from nnunet_spine_ext.benchmark.perturbation_formulas import Frame, add_motion
-from nnunet_spine_ext.benchmark.perturbations import PERTURBATIONS, perturb
+from nnunet_spine_ext.benchmark.curves.formulas import Frame, add_motion
+from nnunet_spine_ext.benchmark.curves.perturbations import PERTURBATIONS, perturb
 from nnunet_spine_ext.errors import SpineExtError
 from nnunet_spine_ext.evaluation.perturbation_facts import PERTURBATION_FACTS
 

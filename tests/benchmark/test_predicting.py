@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nnunet_spine_ext.benchmark.predicting import PredictionOptions, PredictionTask, predict, predict_apart
+from nnunet_spine_ext.benchmark.curves.predicting import PredictionOptions, PredictionTask, predict, predict_apart
 from nnunet_spine_ext.errors import SpineExtError
 from tests.benchmark.curves import NAME, model
 
@@ -49,7 +49,7 @@ def python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_nnunet_runs_supervised_and_finds_the_results(python: Path, tmp_path: Path) -> None:
     predict_apart(replace(TASK, output=tmp_path / "out"))
     call = python.read_text()
-    assert call.startswith("results -m nnunet_spine_ext.benchmark.supervisor ")
+    assert call.startswith("results -m nnunet_spine_ext.benchmark.jobs.supervisor ")
     assert "-m nnunet_spine_ext predict -i in -o " in call
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nnunet_spine_ext.benchmark.progress import Progress, last_sign_of_life, parse_log, read_progress
+from nnunet_spine_ext.benchmark.jobs.progress import Progress, last_sign_of_life, parse_log, read_progress
 
 FIRST = """
 2026-11-21 08:00:00.100000: Using splits from existing split file: /x/splits_final.json

@@ -11,11 +11,11 @@ from statistics import fmean
 import numpy as np
 import pytest
 
-from nnunet_spine_ext.benchmark.curve_cells import CellStore
+from nnunet_spine_ext.benchmark.curves.cells import CellStore
+from nnunet_spine_ext.benchmark.curves.perturbations import perturb
+from nnunet_spine_ext.benchmark.curves.predicting import PredictionOptions, PredictionTask
+from nnunet_spine_ext.benchmark.curves.robustness import run_robustness, usual_strengths
 from nnunet_spine_ext.benchmark.models import Model
-from nnunet_spine_ext.benchmark.perturbations import perturb
-from nnunet_spine_ext.benchmark.predicting import PredictionOptions, PredictionTask
-from nnunet_spine_ext.benchmark.robustness import run_robustness, usual_strengths
 from nnunet_spine_ext.data.geometry import read_image, voxels
 from nnunet_spine_ext.errors import DataError, SetupError, SpineExtError
 from tests.benchmark.curves import FOLDS, FakePredictor, model, rows, train, write_raw

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from nnunet_spine_ext.benchmark.job_state import State, state_of
-from nnunet_spine_ext.benchmark.jobs import Job
+from nnunet_spine_ext.benchmark.jobs.job import Job
+from nnunet_spine_ext.benchmark.jobs.slurm import ClusterJob, JobFailedError, Patience, make_executor, submit
+from nnunet_spine_ext.benchmark.jobs.state import State, state_of
 from nnunet_spine_ext.benchmark.plan import Plan
-from nnunet_spine_ext.benchmark.slurm import ClusterJob, JobFailedError, Patience, make_executor, submit
 from nnunet_spine_ext.data.locks import make_and_share
 from nnunet_spine_ext.errors import SetupError
 from tests.benchmark.fake import FLAGS, SCRIPT, calls, children, make_comparison, make_plan, make_queue, wait_until

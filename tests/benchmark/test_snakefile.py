@@ -6,7 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
-from nnunet_spine_ext.benchmark.snakefile import snakefile_text
+from nnunet_spine_ext.benchmark.jobs.snakefile import snakefile_text
 from tests.benchmark.fake import make_comparison, make_plan
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from nnunet_spine_ext.benchmark.comparison import Comparison, read_comparison
+from nnunet_spine_ext.benchmark.jobs.status import as_json, as_table, in_words, status_of
 from nnunet_spine_ext.benchmark.records import Record, is_running, read_record, write_record
-from nnunet_spine_ext.benchmark.status import as_json, as_table, in_words, status_of
 from nnunet_spine_ext.errors import SetupError
 from tests.benchmark.fake import make_comparison, make_plan, make_queue
 from tests.benchmark.fake_training import write_checkpoint, write_summary

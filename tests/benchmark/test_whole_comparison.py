@@ -22,8 +22,8 @@ from pathlib import Path
 import pytest
 
 from nnunet_spine_ext.benchmark.comparison import Comparison, read_comparison
+from nnunet_spine_ext.benchmark.jobs.status import status_of
 from nnunet_spine_ext.benchmark.records import read_record
-from nnunet_spine_ext.benchmark.status import status_of
 from nnunet_spine_ext.paths import trainers_dir
 from nnunet_spine_ext.report.comparison import write_comparison_report
 from tests.benchmark.fake import children, wait_until

@@ -28,8 +28,8 @@ SECTIONS = (
 @pytest.fixture
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Matplotlib takes seconds; what it draws is tested in test_figures."""
-    monkeypatch.setattr("nnunet_spine_ext.report.plots.write_figures", lambda drawn, folder: [])
-    monkeypatch.setattr("nnunet_spine_ext.report.section_ranking.critical_difference_svg", lambda scores: b"<svg/>")
+    monkeypatch.setattr("nnunet_spine_ext.report.charts.plots.write_figures", lambda drawn, folder: [])
+    monkeypatch.setattr("nnunet_spine_ext.report.sections.ranking.critical_difference_svg", lambda scores: b"<svg/>")
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def case_scores(model: int, cases: int = 10) -> list[float]:
 
 
 def test_comparison_gets_page_tables_and_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nnunet_spine_ext.report.plots.DPI", 30)
+    monkeypatch.setattr("nnunet_spine_ext.report.charts.plots.DPI", 30)
     folder = fake.write_small_comparison(tmp_path)
     page = write_comparison_report(folder)
     assert page == folder / "report.html"

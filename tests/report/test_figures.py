@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnunet_spine_ext.report.blocks import Drawn
-from nnunet_spine_ext.report.figures import Axis, Box, Boxes, Chart, Interval, Line, Matrix, Panel, Point, Series
+from nnunet_spine_ext.report.charts.axes import Scale
+from nnunet_spine_ext.report.charts.figures import Axis, Box, Boxes, Chart, Interval, Line, Matrix, Panel, Point, Series
+from nnunet_spine_ext.report.charts.marks import DASHES, mark, pieces, wrapped
+from nnunet_spine_ext.report.charts.plots import plot, write_figures
+from nnunet_spine_ext.report.charts.svg import draw
 from nnunet_spine_ext.report.palette import model_colour, shade
-from nnunet_spine_ext.report.plots import plot, write_figures
-from nnunet_spine_ext.report.svg import draw
-from nnunet_spine_ext.report.svg_axes import Scale
-from nnunet_spine_ext.report.svg_marks import DASHES, mark, pieces, wrapped
 
 NAN = math.nan
 LONG = "SpineASPPUNetPaperTrainer__SpineASPPUNetPlans__3d_lowres_with_a_long_name"

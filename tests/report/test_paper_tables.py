@@ -15,7 +15,7 @@ from nnunet_spine_ext.report.comparison_files import read_comparison
 from nnunet_spine_ext.report.costs import QUANTITIES
 from nnunet_spine_ext.report.paper_tables import NAMES_003, NAMES_004, PAPER_TABLES, PaperTable
 from nnunet_spine_ext.report.results import read_results
-from nnunet_spine_ext.report.section_papers import network_of, papers_section
+from nnunet_spine_ext.report.sections.papers import network_of, papers_section
 from tests.report import fake_comparison as fake
 
 TRANSCRIBED = Path(os.environ.get("NNUNET_SPINE_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")).parent

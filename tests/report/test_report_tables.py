@@ -17,10 +17,10 @@ from nnunet_spine_ext.report.cautions import cautions
 from nnunet_spine_ext.report.comparison_files import Comparison
 from nnunet_spine_ext.report.numbers import p_value, shown, significant
 from nnunet_spine_ext.report.results import Spread, read_results
-from nnunet_spine_ext.report.section_cases import worst_first
-from nnunet_spine_ext.report.section_pairs import pairs_section
-from nnunet_spine_ext.report.section_structures import structure_sheet
-from nnunet_spine_ext.report.section_summary import summary_section
+from nnunet_spine_ext.report.sections.cases import worst_first
+from nnunet_spine_ext.report.sections.pairs import pairs_section
+from nnunet_spine_ext.report.sections.structures import structure_sheet
+from nnunet_spine_ext.report.sections.summary import summary_section
 from nnunet_spine_ext.report.sheets import Cell, Sheet
 from nnunet_spine_ext.report.tables import as_text
 from tests.report.fake import two_models, write_table

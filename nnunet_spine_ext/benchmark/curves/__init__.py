@@ -1,0 +1,1 @@
+"""Accuracy along an axis: worse images (robustness), or fewer epochs (low budget)."""

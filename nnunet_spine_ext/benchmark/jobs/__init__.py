@@ -1,0 +1,1 @@
+"""The jobs of a comparison: which there are, what state they are in, and what runs them."""
