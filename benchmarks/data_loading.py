@@ -1,11 +1,14 @@
 """Where a training batch comes from, and what each step of nnU-Net's loading and augmentation costs on a CPU.
 
-    python benchmarks/data_loading.py [--samples 16] [--scratch FOLDER]  >  benchmarks/data_loading.md
+    python benchmarks/data_loading.py [--samples 16] [--scratch FOLDER] [--device cuda]  >  benchmarks/data_loading.md
 
 Phantoms of the challenge's size (12 x 880 x 880) are planned and preprocessed by nnU-Net; its own trainer makes the
 data loaders. Every transform is then timed sample by sample in one thread, as in nnU-Net's workers. One that nnU-Net
 applies with a probability is run every time and its mean is multiplied by the probability: the rare and dear ones would
 else hide in a few samples. The result goes on to the next transform with that probability, as in training.
+
+Beside it, the same pipeline on whole batches, as `<Trainer>GPUAug` runs it: on a GPU with `--device cuda`, else in one
+thread of the CPU, where no trainer uses it.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
+
+from measuring import synchronize
 
 from nnunet_spine_ext.data.phantom import write_phantom
 from nnunet_spine_ext.paths import make_trainers_findable
@@ -179,7 +184,25 @@ def timed(work: Callable[[], Any], step: Step, *, share: int = 1) -> Any:  # noq
     return result
 
 
-def report(plans: dict[str, Any], configuration: str, *, samples: int) -> None:
+def batch_seconds(loader: Any, pipeline: Any, *, batches: int, device: str) -> list[float]:  # noqa: ANN401
+    """Return the seconds that each of some batches takes in its form for batches, the way to the device included."""
+    import torch
+
+    from nnunet_spine_ext.training.gpu_augmentation.pipeline import BatchPipeline
+
+    on_batches, where = BatchPipeline(pipeline), torch.device(device)
+    batch = loader.generate_train_batch()  # its transforms are gone: as read and cropped
+    seconds: list[float] = []
+    for _ in range(3 + batches):
+        synchronize(device)
+        start = time.perf_counter()
+        on_batches(batch, where)
+        synchronize(device)
+        seconds.append(time.perf_counter() - start)
+    return seconds[3:]
+
+
+def report(plans: dict[str, Any], configuration: str, *, samples: int, device: str) -> None:
     """Print the table of a configuration."""
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
     from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
@@ -191,6 +214,7 @@ def report(plans: dict[str, Any], configuration: str, *, samples: int) -> None:
     same = [words(t) for t in loader.transforms.transforms] == [words(t) for t in ours.transforms.transforms]
     if not same:
         raise SystemExit("Our trainer's transforms are not nnU-Net's.")
+    pipeline = loader.transforms
     batch, patch = loader.batch_size, " x ".join(str(n) for n in plans["configurations"][configuration]["patch_size"])
     steps, check = profile(loader, samples=samples), profile(validation, samples=max(4, samples // 4))
     total = sum(step.expected for step in steps)
@@ -205,7 +229,14 @@ def report(plans: dict[str, Any], configuration: str, *, samples: int) -> None:
     epoch = batch * (ITERATIONS["training"] * total + ITERATIONS["validation"] * sum(step.expected for step in check))
     print(
         f"\nAn epoch of {ITERATIONS['training']} training and {ITERATIONS['validation']} validation batches takes "
-        f"{epoch:.0f} processor seconds of loading; with w workers that keep up, {epoch:.0f} / w seconds.",
+        f"{epoch:.0f} processor seconds of loading; with w workers that keep up, {epoch:.0f} / w seconds."
+    )
+    seconds = batch_seconds(loader, pipeline, batches=max(20, 2 * samples), device=device)
+    where, left = "the GPU" if device == "cuda" else "one thread of the CPU", 1000 * batch * steps[0].expected
+    print(
+        f"\nIn its form for batches (`<Trainer>GPUAug`), on {where}: {1000 * statistics.fmean(seconds):.0f} ms a batch on "
+        f"average ({1000 * min(seconds):.0f} to {1000 * max(seconds):.0f}, as most windows are not turned and some are); "
+        f"{left:.0f} ms of reading and cropping stay with the workers.",
         flush=True,
     )
 
@@ -224,6 +255,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=880)
     parser.add_argument("--slices", type=int, default=12)
     parser.add_argument("--scratch", type=Path, help="write here")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where batches are augmented")
     settings = parser.parse_args()
     os.environ |= {"nnUNet_def_n_proc": "1", "nnUNet_compile": "f"}
     make_trainers_findable()
@@ -241,7 +273,7 @@ def main() -> None:
                 preprocess(plans, configuration)
         print("# Loading and augmentation of nnU-Net's training batches, transform by transform")
         for configuration in ("3d_fullres", "2d"):
-            report(plans, configuration, samples=settings.samples)
+            report(plans, configuration, samples=settings.samples, device=settings.device)
         print(
             f"\nMade by `python benchmarks/data_loading.py --samples {settings.samples}`; phantoms of "
             f"{settings.slices} x {settings.size} x {settings.size} voxels, planned by nnU-Net's default planner; one "

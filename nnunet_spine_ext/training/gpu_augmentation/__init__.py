@@ -1,0 +1,1 @@
+"""nnU-Net's augmentation of a whole batch on the GPU: parameters drawn by its own transforms, applied by ours."""
