@@ -87,5 +87,5 @@ def test_public_names_are_sorted_and_exist() -> None:
 
 def test_continuous_integration_runs_the_commands_of_the_readme() -> None:
     readme, script = (ROOT / "README.md").read_text(), (ROOT / ".ci" / "run").read_text()
-    assert ".venv/bin/python -m pytest\n" in readme
-    assert "\npython -m pytest\n" in script
+    assert ".venv/bin/python -m pytest -n auto\n" in readme
+    assert "\npython -m pytest -n auto\n" in script
