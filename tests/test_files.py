@@ -49,6 +49,20 @@ def test_json_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["log.json"]
 
 
+@pytest.mark.parametrize(("content", "found"), [('{"a": ', "is no JSON"), ("[1]", "is no JSON object")])
+def test_json_that_cannot_be_read_is_a_finding(tmp_path: Path, content: str, found: str) -> None:
+    path = tmp_path / "log.json"
+    assert files.read_json_if_there(path) is None
+    with pytest.raises(DataError, match=r"log\.json: no such file"):
+        files.read_json(path)
+    path.write_text(content)
+    for read in (files.read_json, files.read_json_if_there):
+        with pytest.raises(DataError, match=rf"log\.json: {found}.* Mend it"):
+            read(path)
+    files.write_json({"Belavý": [1, 2]}, path)
+    assert files.read_json(path) == files.read_json_if_there(path) == {"Belavý": [1, 2]}
+
+
 def test_a_whole_file_appears_at_the_end_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text("old")

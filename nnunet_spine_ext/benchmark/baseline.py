@@ -17,16 +17,11 @@ from tqdm import tqdm
 
 from nnunet_spine_ext.benchmark.baseline_presets import PRESETS, Preset
 from nnunet_spine_ext.benchmark.costs.counts import count_training
-from nnunet_spine_ext.benchmark.costs.plan import (
-    CASES_FOLDER_VARIABLE,
-    PlannedModel,
-    read_dataset,
-    read_planned,
-    read_plans,
-)
+from nnunet_spine_ext.benchmark.costs.plan import CASES_FOLDER_VARIABLE, PlannedModel, read_planned
 from nnunet_spine_ext.benchmark.models import Model
 from nnunet_spine_ext.errors import PlanError, SetupError
 from nnunet_spine_ext.paths import dataset_folder
+from nnunet_spine_ext.planning.plans_file import read_dataset, read_plans
 
 SUBSTITUTES = ("2d", "3d_fullres")
 """Configurations that a preset may stand in with where it has none of the model's name (25d, or a user's own)."""

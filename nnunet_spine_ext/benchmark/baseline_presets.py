@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_spine_ext.benchmark.costs.plan import CASES_FOLDER_VARIABLE, read_plans
+from nnunet_spine_ext.benchmark.costs.plan import CASES_FOLDER_VARIABLE
 from nnunet_spine_ext.errors import SetupError
 from nnunet_spine_ext.paths import dataset_folder
+from nnunet_spine_ext.planning.plans_file import read_plans
 
 Say = Callable[[str], object]
 

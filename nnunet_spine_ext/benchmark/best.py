@@ -6,19 +6,16 @@ command can only combine every trainer with every plan; its worker processes and
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nnunet_spine_ext.benchmark.apart import NoAnswerError, answer_question, ask
 from nnunet_spine_ext.benchmark.comparison import Comparison, write_facts
 from nnunet_spine_ext.benchmark.jobs.job import Job
 from nnunet_spine_ext.benchmark.jobs.process import telling_lines
 from nnunet_spine_ext.benchmark.jobs.state import State, state_of
-from nnunet_spine_ext.data.files import write_json
-from nnunet_spine_ext.evaluation.sources import read_json
+from nnunet_spine_ext.data.files import read_json
 
 ABSENT_STRUCTURE = (
     "nnU-Net cannot choose post-processing here: a structure occurs in no validation case (its averaging raises "
@@ -81,17 +78,13 @@ def without_probabilities(jobs: Sequence[Job]) -> list[Job]:
 
 
 def _in_a_process(folder: Path, request: dict[str, Any]) -> dict[str, Any]:
-    ask, answer, log = (folder / "logs" / f"find_best{ending}" for ending in (".request.json", ".json", ".txt"))
-    log.parent.mkdir(parents=True, exist_ok=True)
-    answer.unlink(missing_ok=True)
-    write_json(request, ask)
-    with log.open("w", encoding="utf-8") as stream:
-        command = [sys.executable, "-m", "nnunet_spine_ext.benchmark.best", str(ask), str(answer)]
-        code = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, check=False).returncode
-    if code or not answer.is_file():
-        said = telling_lines(log.read_text(encoding="utf-8", errors="replace"))
-        return {"problem": f"nnU-Net's choice of the best model failed (see {log}): {said}"}
-    return read_json(answer)
+    files = folder / "logs" / "find_best"
+    files.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return ask(__name__, request, files=files)
+    except NoAnswerError as error:
+        said = telling_lines(error.said)
+        return {"problem": f"nnU-Net's choice of the best model failed (see {error.log}): {said}"}
 
 
 def _choose(request: dict[str, Any]) -> dict[str, Any]:
@@ -120,4 +113,4 @@ def _choose(request: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    write_json(_choose(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))), Path(sys.argv[2]))
+    answer_question(_choose)

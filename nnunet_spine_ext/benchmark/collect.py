@@ -17,6 +17,7 @@ from nnunet_spine_ext.benchmark.jobs.state import State, state_of
 from nnunet_spine_ext.benchmark.jobs.status import JobStatus, look_at
 from nnunet_spine_ext.data.files import sha256_of, whole_file, write_text, writing
 from nnunet_spine_ext.errors import DataError
+from nnunet_spine_ext.evaluation.confusion import confusion_path
 from nnunet_spine_ext.evaluation.dataset import evaluate_dataset
 
 METRICS, CONFUSION, JOBS = "metrics.csv", "confusion.csv", "jobs.csv"
@@ -63,11 +64,6 @@ def ordered(comparison: Comparison) -> list[Job]:
     """Return the jobs model by model, as tables list them."""
     place = {model: i for i, model in enumerate(comparison.models)}
     return sorted(comparison.jobs, key=lambda job: (place[job.model], job.seed, job.fold))
-
-
-def confusion_path(table: Path) -> Path:
-    """Return where `evaluate` writes the confusion matrix beside a table of metrics."""
-    return table.with_name(f"{table.name}.confusion.csv")
 
 
 def write_jobs(comparison: Comparison, problems: Mapping[Job, str] = MappingProxyType({})) -> Path:

@@ -22,9 +22,8 @@ from nnunet_spine_ext.benchmark.jobs.job import RESULTS_VARIABLE, Job, all_jobs
 from nnunet_spine_ext.benchmark.models import Model
 from nnunet_spine_ext.benchmark.plan import Plan
 from nnunet_spine_ext.benchmark.yaml_plan import PLAN_FILE, read_plan
-from nnunet_spine_ext.data.files import write_json
+from nnunet_spine_ext.data.files import read_json_if_there, write_json
 from nnunet_spine_ext.errors import SetupError
-from nnunet_spine_ext.evaluation.sources import read_json
 
 FACTS_FILE = "comparison.json"
 NNUNETS_EPOCHS, NNUNETS_ITERATIONS = 1000, 250
@@ -165,5 +164,4 @@ def _baseline(facts: Mapping[str, Any]) -> Baseline:
 
 
 def _facts(folder: Path) -> dict[str, Any]:
-    file = folder / FACTS_FILE
-    return read_json(file) if file.is_file() else {}
+    return read_json_if_there(folder / FACTS_FILE) or {}

@@ -25,6 +25,7 @@ def resolve(folder: Path, *, without_baseline: bool = False, slurm: bool = False
     Raises:
         DataError: all that is wrong with the plan or missing for it, at once.
         SetupError: no preset of nnU-Net can be planned.
+        PlanError: a configuration inherits from one that is not there, or from itself.
     """
     folder = folder.resolve()
     file = folder / PLAN_FILE

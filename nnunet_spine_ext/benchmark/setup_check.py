@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from nnunet_spine_ext.benchmark.jobs.local_queue import local_slots
 from nnunet_spine_ext.benchmark.models import Model
 from nnunet_spine_ext.benchmark.plan import STOCK_PLANS, Plan, full_length, is_stock
-from nnunet_spine_ext.errors import Finding, SetupError
+from nnunet_spine_ext.data.splits import FOLDS
+from nnunet_spine_ext.data.splits_file import SPLITS_FILE, read_validation_cases
+from nnunet_spine_ext.errors import DataError, Finding, SetupError
+from nnunet_spine_ext.networks.plans_file import ancestry
 from nnunet_spine_ext.paths import dataset_folder
+from nnunet_spine_ext.planning.plans_file import read_plans
 from nnunet_spine_ext.planning.sharing import is_preprocessed
 
 VARIABLES = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
-_FOLDS_OF_NNUNET = 5
 
 
 def setup_findings(plan: Plan, file: Path, *, slurm: bool = False) -> list[Finding]:
@@ -26,6 +27,9 @@ def setup_findings(plan: Plan, file: Path, *, slurm: bool = False) -> list[Findi
         plan: of the comparison.
         file: where the plan stands, to name it.
         slurm: the jobs run elsewhere, so no GPU is needed here.
+
+    Raises:
+        PlanError: as `model_findings`.
     """
     unset = [variable for variable in VARIABLES if not os.environ.get(variable)]
     findings = [
@@ -49,7 +53,11 @@ def setup_findings(plan: Plan, file: Path, *, slurm: bool = False) -> list[Findi
 
 
 def model_findings(models: Sequence[Model], dataset_id: int, preprocessed: Path) -> list[Finding]:
-    """Return what is missing for some models in the dataset's preprocessed folder: plans, configurations, data."""
+    """Return what is missing for some models in the dataset's preprocessed folder: plans, configurations, data.
+
+    Raises:
+        PlanError: a configuration inherits from one that is not there, or from itself.
+    """
     found: dict[tuple[str, str], Finding] = {}
     for model in models:
         for finding in _missing_for(model, dataset_id, preprocessed):
@@ -59,7 +67,11 @@ def model_findings(models: Sequence[Model], dataset_id: int, preprocessed: Path)
 
 def _missing_for(model: Model, dataset_id: int, folder: Path) -> Iterator[Finding]:
     file = folder / f"{model.plans}.json"
-    plans = _json(file)
+    try:
+        plans = read_plans(folder, model.plans)
+    except DataError as error:
+        yield from error.findings
+        return
     if plans is None:
         found = ", ".join(sorted(p.stem for p in folder.glob("*Plans*.json"))) or "none"
         remedy = f"Make it: {_planning_command(model, dataset_id)}. There are: {found}."
@@ -70,20 +82,22 @@ def _missing_for(model: Model, dataset_id: int, folder: Path) -> Iterator[Findin
         remedy = f"There are {', '.join(configurations)}; or make it: {_planning_command(model, dataset_id)}."
         yield Finding(file=file, finding=f"has no configuration {model.configuration}", remedy=remedy)
         return
-    identifier = _inherited(configurations, model.configuration, "data_identifier")
+    family = ancestry(configurations, model.configuration, plans=str(file))
+    owner = next((name for name in family if "data_identifier" in configurations[name]), family[-1])
+    identifier = configurations[owner].get("data_identifier")
     if not isinstance(identifier, str) or not is_preprocessed(folder, identifier):
-        owner = model.configuration
-        while "data_identifier" not in configurations[owner] and "inherits_from" in configurations[owner]:
-            owner = configurations[owner]["inherits_from"]
         remedy = f"Make them: nnUNetv2_preprocess -d {dataset_id} -plans_name {model.plans} -c {owner}."
         yield Finding(file=folder / str(identifier), finding="the preprocessed cases are missing", remedy=remedy)
 
 
 def _fold_findings(plan: Plan, folder: Path) -> Iterator[Finding]:
     """Refuse folds that the dataset does not have: nnU-Net would train them on a random split of its own."""
-    file = folder / "splits_final.json"
-    splits = _json(file)
-    there = len(splits) if splits is not None else _FOLDS_OF_NNUNET
+    file = folder / SPLITS_FILE
+    try:
+        there = len(read_validation_cases(file)) if file.is_file() else FOLDS
+    except DataError as error:
+        yield from error.findings
+        return
     absent = [fold for fold in plan.folds if fold >= there]
     if absent:
         remedy = f"Name folds from 0 to {there - 1}; nnU-Net would make up a random split for others."
@@ -100,16 +114,3 @@ def _planning_command(model: Model, dataset_id: int) -> str:
         return f"nnUNetv2_plan_experiment -d {dataset_id} -pl {planner}"
     trainer = full_length(model.trainer)
     return f"nnunet_spine plan -d {dataset_id} -tr {trainer} -c {model.configuration}"
-
-
-def _inherited(configurations: Mapping[str, Any], name: str, key: str) -> object:
-    while key not in configurations[name] and configurations[name].get("inherits_from") in configurations:
-        name = configurations[name]["inherits_from"]
-    return configurations[name].get(key)
-
-
-def _json(file: Path) -> Any:  # noqa: ANN401  (any JSON value)
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None

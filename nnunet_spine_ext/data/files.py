@@ -81,6 +81,41 @@ def size_of(path: Path) -> int:
     return sum(file.stat().st_size for file in files)
 
 
+def read_json_value(path: Path) -> Any:  # noqa: ANN401
+    """Return what a JSON file holds.
+
+    Raises:
+        DataError: the file is absent or no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError.of(path, "no such file", "Check the folder.") from error
+    except ValueError as error:
+        raise DataError.of(path, f"is no JSON ({error})", "Mend it, or write it anew.") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file.
+
+    Raises:
+        DataError: the file is absent or no JSON object.
+    """
+    content = read_json_value(path)
+    if not isinstance(content, dict):
+        raise DataError.of(path, "is no JSON object", "Mend it, or write it anew.")
+    return content
+
+
+def read_json_if_there(path: Path) -> dict[str, Any] | None:
+    """Return the JSON object in a file; None if there is no such file.
+
+    Raises:
+        DataError: the file is no JSON object.
+    """
+    return read_json(path) if path.is_file() else None
+
+
 def write_json(content: Any, path: Path) -> None:  # noqa: ANN401
     """Write JSON, readable and always in the same order; a kill leaves either the old file or the new one.
 

@@ -31,10 +31,10 @@ from nnunet_spine_ext.data.files import free_bytes, in_words, write_json, write_
 from nnunet_spine_ext.data.label_files import write_label_files
 from nnunet_spine_ext.data.parallel import in_parallel
 from nnunet_spine_ext.data.splits import patient_folds
+from nnunet_spine_ext.data.splits_file import SPLITS_FILE
 from nnunet_spine_ext.data.staging import Staging
 from nnunet_spine_ext.errors import DataError, Finding
 
-SPLITS_FILE = "splits_final.json"
 PUBLISHED_SPLIT_FILE = "splits_published.json"
 VALIDATION = "validation"
 """The subset of training cases that the publisher sets aside for validation."""

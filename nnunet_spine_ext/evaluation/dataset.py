@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from pathlib import Path
 
+from nnunet_spine_ext.data.splits_file import SPLITS_FILE, read_validation_cases
 from nnunet_spine_ext.errors import DataError, SetupError
 from nnunet_spine_ext.evaluation.cases import evaluate_folder
 from nnunet_spine_ext.evaluation.metrics import DEFAULT_TOLERANCE_MM
@@ -124,7 +124,7 @@ def _splits(raw: Path) -> list[list[str]]:
         folders = [nnunet_folder("nnUNet_preprocessed") / raw.name, raw]
     except SetupError:  # not needed for anything else here
         folders = [raw]
-    for file in (folder / "splits_final.json" for folder in folders):
+    for file in (folder / SPLITS_FILE for folder in folders):
         if file.is_file():
-            return [list(fold["val"]) for fold in json.loads(file.read_text(encoding="utf-8"))]
+            return read_validation_cases(file)
     return []

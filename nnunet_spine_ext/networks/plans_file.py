@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import pydoc
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnunet_spine_ext.data.files import read_json, read_json_if_there
 from nnunet_spine_ext.errors import PlanError, SetupError
 
 
@@ -33,11 +33,12 @@ def read_planned_input(dataset: Path, *, plans: str, configuration: str) -> Plan
 
     Raises:
         SetupError: no such plans, or no dataset.json.
+        DataError: one of the two is no JSON object.
         PlanError: no such configuration, or a class that cannot be imported.
     """
     content = _read(dataset / f"{plans}.json", remedy="Plan the dataset first: nnunet_spine plan")
     facts = _read(dataset / "dataset.json", remedy="Preprocess the dataset first")
-    chosen = _configuration(content["configurations"], configuration, plans=plans)
+    chosen = resolved_configuration(content["configurations"], configuration, plans=plans)
     architecture = dict(chosen["architecture"]["arch_kwargs"])
     architecture.pop("options", None)
     for word in chosen["architecture"]["_kw_requires_import"]:
@@ -50,13 +51,51 @@ def read_planned_input(dataset: Path, *, plans: str, configuration: str) -> Plan
     )
 
 
-def _configuration(configurations: Mapping[str, Any], name: str, *, plans: str) -> dict[str, Any]:
-    """Return a configuration with what it inherits filled in."""
-    if name not in configurations:
-        raise PlanError(f"{plans} has no configuration {name!r}; it has {', '.join(configurations)}.")
-    own: dict[str, Any] = configurations[name]
-    parent = own.get("inherits_from")
-    return {**_configuration(configurations, parent, plans=plans), **own} if parent else own
+def ancestry(configurations: Mapping[str, Any], name: str, *, plans: str) -> list[str]:
+    """Return the names of a configuration and of those that it inherits from, itself first.
+
+    Args:
+        configurations: of a plans file.
+        name: of one of them.
+        plans: what to call the file in an error.
+
+    Raises:
+        PlanError: one of them is not there, or they inherit from each other in a circle.
+    """
+    names: list[str] = []
+    following: str | None = name
+    while following:
+        if following not in configurations:
+            heir = f", from which {names[-1]!r} inherits" if names else ""
+            raise PlanError(f"{plans} has no configuration {following!r}{heir}; it has {', '.join(configurations)}.")
+        if following in names:
+            circle = " → ".join([*names, following])
+            raise PlanError(f"{plans}: configurations inherit in a circle: {circle}. Plan the dataset again.")
+        names.append(following)
+        following = configurations[following].get("inherits_from")
+    return names
+
+
+def resolved_configuration(configurations: Mapping[str, Any], name: str, *, plans: str) -> dict[str, Any]:
+    """Return a configuration with what it inherits filled in, as nnU-Net does; see `ancestry`."""
+    names = ancestry(configurations, name, plans=plans)
+    return {key: value for one in reversed(names) for key, value in configurations[one].items()}
+
+
+def previous_stage(plans: Path, configuration: str) -> str | None:
+    """Return the configuration whose label maps a cascade takes as input; None if it is no cascade.
+
+    Args:
+        plans: a plans file.
+        configuration: one of its configurations.
+
+    Raises:
+        DataError: the file is absent or no JSON object.
+        PlanError: as for `ancestry`.
+    """
+    configurations = read_json(plans).get("configurations", {})
+    found = resolved_configuration(configurations, configuration, plans=str(plans)).get("previous_stage")
+    return None if found is None else str(found)
 
 
 def _classes(labels: Mapping[str, int | list[int]]) -> int:
@@ -76,7 +115,7 @@ def _imported(path: str | None, *, word: str) -> Any:  # noqa: ANN401 (a class o
 
 
 def _read(path: Path, *, remedy: str) -> dict[str, Any]:
-    if not path.is_file():
+    content = read_json_if_there(path)
+    if content is None:
         raise SetupError(f"{path} does not exist. {remedy}.")
-    content: dict[str, Any] = json.loads(path.read_text())
     return content

@@ -15,12 +15,13 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from tqdm import tqdm
 
 import nnunet_spine_ext
+from nnunet_spine_ext.data.files import read_json_if_there
 from nnunet_spine_ext.errors import PlanError, SetupError
 from nnunet_spine_ext.paths import dataset_folder, nnunet_folder
 from nnunet_spine_ext.planning.comparison import Row, compare, table
 from nnunet_spine_ext.planning.counting import ConfigurationCounter
 from nnunet_spine_ext.planning.depth import DepthMode
-from nnunet_spine_ext.planning.plans_file import SPINE_KEY, merged, read_json, write_json
+from nnunet_spine_ext.planning.plans_file import SPINE_KEY, merged, read_dataset, read_plans, write_plans
 from nnunet_spine_ext.planning.sharing import STOCK_PLANS_NAME, is_preprocessed, share_preprocessed_data
 from nnunet_spine_ext.planning.slice_patches import SLICES_CONFIGURATION
 from nnunet_spine_ext.planning.spine_planner import SpinePlanner
@@ -88,12 +89,12 @@ def plan(
             on_count=bar.update,
         )
         plans = planner.make_plans()
-        stock = read_json(folder / f"{STOCK_PLANS_NAME}.json")
+        stock = read_plans(folder, STOCK_PLANS_NAME)
         sharing = share_preprocessed_data(plans, stock)
         rows = compare(plans, planner.counter)
         beside = _beside_stock(stock or stock_plans(dataset_id), rows, planner, on_count=bar.update)
     plans[SPINE_KEY] = _facts(planner, rows)
-    write_json(file, merged(plans, old, replaced=planner.wanted or NNUNET_CONFIGURATIONS))
+    write_plans(merged(plans, old, replaced=planner.wanted or NNUNET_CONFIGURATIONS), file)
     steps = _next_steps(dataset_id, folder, plans, trainer_class.__name__)
     for line in [table(beside), *planner.notes, *sharing, *_missing(planner.wanted, plans), *steps]:
         say(line)
@@ -113,13 +114,11 @@ def check(dataset_id: int, plans_name: str, *, trainer: str | None = None, say: 
         SetupError: dataset, plans or trainer are missing.
     """
     folder = dataset_folder(dataset_id, variable="nnUNet_preprocessed")
-    plans = read_json(folder / f"{plans_name}.json")
+    plans = read_plans(folder, plans_name)
     if plans is None:
         found = ", ".join(sorted(p.stem for p in folder.glob("*Plans*.json"))) or "none"
         raise SetupError(f"There is no {plans_name}.json in {folder}; plans there: {found}.")
-    dataset = read_json(folder / "dataset.json") or read_json(dataset_folder(dataset_id) / "dataset.json")
-    if dataset is None:
-        raise SetupError(f"dataset.json is missing in {folder}. Plan the dataset again.")
+    dataset = read_dataset(folder)
     trainer_class = find_trainer(trainer or plans.get(SPINE_KEY, {}).get("trainer", "nnUNetTrainer"))
     with _progress() as bar:
         rows = compare(plans, ConfigurationCounter(trainer_class, dataset=dataset, plans=plans, on_count=bar.update))
@@ -137,7 +136,7 @@ def _progress() -> Any:  # noqa: ANN401  (tqdm has no types)
 
 def _read_own(file: Path) -> dict[str, Any] | None:
     """Return the file that will be replaced, if there is one and it is ours."""
-    content = read_json(file)
+    content = read_json_if_there(file)
     if file.stem == STOCK_PLANS_NAME or (content is not None and SPINE_KEY not in content):
         raise PlanError(f"{file} is not a file of nnunet_spine. Choose another name with -overwrite_plans_name.")
     return content

@@ -152,7 +152,9 @@ def test_the_peak_of_memory_is_the_process_own_and_stays_when_memory_is_freed() 
     assert after > during - 10_000_000  # the kernel rounds
 
 
-def write_model(results: Path, *, folds: tuple[str, ...] = ("0",), previous_stage: str | None = None) -> Path:
+def write_model(
+    results: Path, *, folds: tuple[str, ...] = ("0",), previous_stage: str | None = None, inherited: bool = False
+) -> Path:
     """A model's folder with finished folds, as far as looking for cases goes."""
     model = results / NAME / "SpineBaselineTrainer__nnUNetPlans__3d_fullres"
     for fold in folds:
@@ -160,7 +162,11 @@ def write_model(results: Path, *, folds: tuple[str, ...] = ("0",), previous_stag
         (model / f"fold_{fold}" / "checkpoint_final.pth").touch()
     plans = make_plans()
     if previous_stage is not None:
-        plans["configurations"]["3d_fullres"]["previous_stage"] = previous_stage
+        configuration = plans["configurations"]["3d_fullres"]
+        if inherited:
+            configuration["inherits_from"], configuration = "ancestor", {}
+            plans["configurations"]["ancestor"] = configuration
+        configuration["previous_stage"] = previous_stage
     (model / "plans.json").write_text(json.dumps(plans))
     (model / "dataset.json").write_text(json.dumps(make_dataset_json()))
     return model
@@ -177,6 +183,12 @@ def test_cases_are_those_that_the_fold_did_not_train_on(tiny: NnunetFolders) -> 
     assert cases_of(write_model(tiny.results), tiny) == ["t1_0000.nii.gz", "t2_0000.nii.gz"]
     assert cases_of(write_model(tiny.results / "other", folds=("1",)), tiny) == ["t4_0000.nii.gz"]
     assert cases_of(write_model(tiny.results / "all", folds=("all",)), tiny, cases=1) == ["t0_0000.nii.gz"]
+
+
+def test_a_cascade_that_inherits_its_previous_stage_is_predicted_with_its_labels(tiny: NnunetFolders) -> None:
+    cascade = write_model(tiny.results, previous_stage="3d_lowres", inherited=True)
+    with pytest.raises(NotMeasuredError, match="previous stage are not in 3d_lowres/fold_0/validation"):
+        cases_of(cascade, tiny)
 
 
 def test_reasons_why_a_case_cannot_be_predicted(tiny: NnunetFolders) -> None:

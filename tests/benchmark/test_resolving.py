@@ -12,7 +12,7 @@ from nnunet_spine_ext.benchmark.baseline import BaselineChoice
 from nnunet_spine_ext.benchmark.comparison import NO_BASELINE_NOTE, read_comparison
 from nnunet_spine_ext.benchmark.models import Model
 from nnunet_spine_ext.benchmark.resolving import resolve
-from nnunet_spine_ext.errors import DataError
+from nnunet_spine_ext.errors import DataError, PlanError
 from tests.benchmark.fake import DATASET, plans_file
 from tests.conftest import NnunetFolders
 
@@ -153,6 +153,29 @@ def test_everything_that_is_missing_is_said_at_once(
         assert said in text, said
     assert len(caught.value.findings) == 6
     assert not (folder / "comparison.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "found"),
+    [
+        ("nnUNetPlans.json", '{"configurations": {', "is no JSON"),
+        ("splits_final.json", '[{"train": [', "is no JSON"),
+        ("splits_final.json", "{}", "is no list of folds"),
+    ],
+)
+def test_files_that_were_cut_are_findings(
+    dataset: Path, chooser: Chooser, tmp_path: Path, file: str, content: str, found: str
+) -> None:
+    (dataset / file).write_text(content)
+    with pytest.raises(DataError, match=found) as caught:
+        resolve(write_plan(tmp_path / "c", "trainers: [SpineHybridTrainer]\n"))
+    assert [finding.file.name for finding in caught.value.findings] == [file]
+
+
+def test_configurations_that_inherit_in_a_circle_are_refused(dataset: Path, chooser: Chooser, tmp_path: Path) -> None:
+    plans_file(dataset, "nnUNetPlans", {"3d_fullres": {"inherits_from": "2d"}, "2d": {"inherits_from": "3d_fullres"}})
+    with pytest.raises(PlanError, match="3d_fullres → 2d → 3d_fullres"):
+        resolve(write_plan(tmp_path / "c", "trainers: [SpineHybridTrainer]\n"))
 
 
 def test_a_dataset_that_is_not_planned(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,14 +9,26 @@ from typing import Any
 import pytest
 from torch import nn
 
-from nnunet_spine_ext.errors import PlanError, SetupError
-from nnunet_spine_ext.networks.plans_file import read_planned_input
+from nnunet_spine_ext.errors import DataError, PlanError, SetupError
+from nnunet_spine_ext.networks.plans_file import ancestry, previous_stage, read_planned_input, resolved_configuration
 from tests.networks.tiny import SMALL
 
 DOTTED = {
     "conv_op": "torch.nn.modules.conv.Conv3d",
     "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
     "nonlin": "torch.nn.LeakyReLU",
+}
+
+
+CONFIGURATIONS = {
+    "3d_lowres": {"spacing": [2, 2, 2]},
+    "3d_fullres": {"spacing": [1, 1, 1], "batch_size": 2},
+    "3d_cascade_fullres": {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"},
+    "narrow": {"inherits_from": "3d_cascade_fullres", "batch_size": 4},
+    "alone": {"inherits_from": "narrow", "previous_stage": None},
+    "orphan": {"inherits_from": "gone"},
+    "hen": {"inherits_from": "egg"},
+    "egg": {"inherits_from": "hen"},
 }
 
 
@@ -71,4 +83,37 @@ def test_missing_files_and_configurations_are_named(tmp_path: Path) -> None:
 def test_class_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
     folder = write(tmp_path, labels={"background": 0, "spine": 1}, nonlin="torch.nn.NoSuchThing")
     with pytest.raises(PlanError, match=r"nonlin is 'torch\.nn\.NoSuchThing'"):
+        read_planned_input(folder, plans="SomePlans", configuration="3d_fullres")
+
+
+def test_inheritance_is_nnunets() -> None:
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    for name in ("3d_lowres", "3d_fullres", "3d_cascade_fullres", "narrow", "alone"):
+        manager = PlansManager({"configurations": CONFIGURATIONS})
+        theirs = manager._internal_resolve_configuration_inheritance(name)
+        assert resolved_configuration(CONFIGURATIONS, name, plans="P") == theirs
+    assert ancestry(CONFIGURATIONS, "narrow", plans="P") == ["narrow", "3d_cascade_fullres", "3d_fullres"]
+
+
+def test_inheritance_that_leads_nowhere_is_named() -> None:
+    with pytest.raises(PlanError, match="P has no configuration 'gone', from which 'orphan' inherits; it has 3d_lowr"):
+        resolved_configuration(CONFIGURATIONS, "orphan", plans="P")
+    with pytest.raises(PlanError, match="P: configurations inherit in a circle: hen → egg → hen"):
+        resolved_configuration(CONFIGURATIONS, "hen", plans="P")
+
+
+@pytest.mark.parametrize(
+    ("configuration", "before"),
+    [("3d_fullres", None), ("3d_cascade_fullres", "3d_lowres"), ("narrow", "3d_lowres"), ("alone", None)],
+)
+def test_the_stage_before_may_be_inherited(tmp_path: Path, configuration: str, before: str | None) -> None:
+    (tmp_path / "plans.json").write_text(json.dumps({"configurations": CONFIGURATIONS}))
+    assert previous_stage(tmp_path / "plans.json", configuration) == before
+
+
+def test_plans_that_were_cut_are_named(tmp_path: Path) -> None:
+    folder = write(tmp_path, labels={"background": 0, "spine": 1})
+    (folder / "SomePlans.json").write_text('{"configurations": {')
+    with pytest.raises(DataError, match=r"SomePlans\.json: is no JSON"):
         read_planned_input(folder, plans="SomePlans", configuration="3d_fullres")

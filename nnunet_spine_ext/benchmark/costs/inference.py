@@ -7,7 +7,6 @@ therefore faster where there are many, and takes more memory.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,9 +21,11 @@ from nnunet_spine_ext.benchmark.costs.process import (
     peak_resident_bytes,
     start_as_nnunet,
 )
+from nnunet_spine_ext.benchmark.jobs.state import FINAL
+from nnunet_spine_ext.data.files import read_json
+from nnunet_spine_ext.data.splits_file import SPLITS_FILE, read_validation_cases
+from nnunet_spine_ext.networks.plans_file import previous_stage
 from nnunet_spine_ext.paths import make_trainers_findable
-
-CHECKPOINT = "checkpoint_final.pth"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +90,7 @@ def _answer(question: dict[str, Any]) -> dict[str, Any]:
     start_as_nnunet(question["device"])
     on_gpu = question["device"] == "cuda"
     predictor = nnUNetPredictor(device=torch.device(question["device"]), allow_tqdm=False)
-    predictor.initialize_from_trained_model_folder(question["model"], [question["fold"]], CHECKPOINT)
+    predictor.initialize_from_trained_model_folder(question["model"], [question["fold"]], FINAL)
     images, before = question["images"], question["previous_stage"] or [None] * len(question["images"])
     if on_gpu:  # the compiler and the choice of algorithms belong to no case
         _predict(predictor, images[0], before[0])
@@ -128,8 +129,9 @@ def find_trained_fold(model: Path, *, preprocessed: Path, raw: Path, cases: int)
 
     Raises:
         NotMeasuredError: no fold is finished, or its images are not there.
+        SpineExtError: the folds or the model's plans cannot be read.
     """
-    finished = sorted(path.parent for path in model.glob(f"fold_*/{CHECKPOINT}"))
+    finished = sorted(path.parent for path in model.glob(f"fold_*/{FINAL}"))
     if not finished:
         raise NotMeasuredError("no fold is trained to the end")
     fold = finished[0]
@@ -142,7 +144,7 @@ def find_trained_fold(model: Path, *, preprocessed: Path, raw: Path, cases: int)
         model=model,
         fold=number,
         images=tuple(tuple(images[name]) for name in names),
-        previous_stage=_previous_stage(fold, names),
+        previous_stage=_labels_before(fold, names),
     )
 
 
@@ -157,22 +159,21 @@ def _images(raw: Path) -> dict[str, list[Path]]:
 
 
 def _validation_cases(fold: str, preprocessed: Path, everything: list[str]) -> list[str]:
-    file = preprocessed / "splits_final.json"
+    file = preprocessed / SPLITS_FILE
     if fold == "all" or not file.is_file():
         return everything
-    splits = json.loads(file.read_text())
-    return list(splits[int(fold)]["val"]) if int(fold) < len(splits) else everything
+    cases = read_validation_cases(file)
+    return cases[int(fold)] if int(fold) < len(cases) else everything
 
 
-def _previous_stage(fold: Path, names: Sequence[str]) -> tuple[Path, ...]:
+def _labels_before(fold: Path, names: Sequence[str]) -> tuple[Path, ...]:
     """Return the previous stage's validation label maps of these cases; none for a model that is no cascade."""
-    plans = json.loads((fold.parent / "plans.json").read_text())
-    trainer, plans_name, configuration = fold.parent.name.split("__")
-    previous = plans["configurations"][configuration].get("previous_stage")
+    trainer, plans, configuration = fold.parent.name.split("__")
+    previous = previous_stage(fold.parent / "plans.json", configuration)
     if previous is None:
         return ()
-    ending = json.loads((fold.parent / "dataset.json").read_text())["file_ending"]
-    folder = fold.parent.parent / f"{trainer}__{plans_name}__{previous}" / fold.name / "validation"
+    ending = read_json(fold.parent / "dataset.json")["file_ending"]
+    folder = fold.parent.parent / f"{trainer}__{plans}__{previous}" / fold.name / "validation"
     files = tuple(folder / f"{name}{ending}" for name in names)
     if not all(file.is_file() for file in files):
         raise NotMeasuredError(f"the label maps of the previous stage are not in {previous}/{fold.name}/validation")

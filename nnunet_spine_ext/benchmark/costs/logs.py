@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-FINISHED = "checkpoint_final.pth"
+from nnunet_spine_ext.benchmark.jobs.state import FINAL
 
 _EPOCH = re.compile(r"^[\d\-]+ [\d:.]+: Epoch (\d+) *$")
 _SECONDS = re.compile(r"^[\d\-]+ [\d:.]+: Epoch time: ([\d.eE+\-]+) s *$")
@@ -67,7 +67,7 @@ def training_time(logs: Sequence[FoldLog]) -> TrainingTime | None:
 
 def finished_folds(model: Path) -> list[FoldLog]:
     """Read the logs of the folds of a model (nnU-Net's folder of it) that were trained to the end."""
-    folders = sorted(path.parent for path in model.glob(f"fold_*/{FINISHED}"))
+    folders = sorted(path.parent for path in model.glob(f"fold_*/{FINAL}"))
     return [log for folder in folders if (log := _fold(folder)).epoch_seconds]
 
 

@@ -16,6 +16,7 @@ from unittest import mock
 from nnunet_spine_ext.benchmark.models import Model
 from nnunet_spine_ext.errors import SetupError
 from nnunet_spine_ext.paths import dataset_folder
+from nnunet_spine_ext.planning.plans_file import read_dataset, read_plans
 
 CASES_FOLDER_VARIABLE = "nnUNet_preprocessed"
 
@@ -65,31 +66,6 @@ def read_planned(dataset_id: int, models: Sequence[Model]) -> list[PlannedModel]
         )
         for m in models
     ]
-
-
-def read_plans(folder: Path, name: str) -> dict[str, Any] | None:
-    """Return the content of a plans file of a preprocessed dataset; None if there is no such file."""
-    file = folder / f"{name}.json"
-    if not file.is_file():
-        return None
-    content: dict[str, Any] = json.loads(file.read_text())
-    return content
-
-
-def read_dataset(folder: Path) -> dict[str, Any]:
-    """Return the content of dataset.json, of the preprocessed dataset or of the raw one.
-
-    Raises:
-        SetupError: there is none.
-    """
-    number = int(folder.name.removeprefix("Dataset").split("_")[0])
-    file = folder / "dataset.json"
-    if not file.is_file():
-        file = dataset_folder(number) / "dataset.json"
-    if not file.is_file():
-        raise SetupError(f"dataset.json is missing in {folder} and {file.parent}. Plan the dataset again.")
-    content: dict[str, Any] = json.loads(file.read_text())
-    return content
 
 
 def _problem(model: Model, plans: Mapping[str, Any] | None, dataset_id: int, folder: Path) -> str:

@@ -1,11 +1,7 @@
-"""A measurement in a process of its own: what it takes is its own, and a crash ends nothing else.
-
-A question goes in as JSON, an answer or a reason comes back as JSON.
-"""
+"""A measurement in a process of its own; where there is none, a reason comes back."""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -14,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from nnunet_spine_ext.data.files import write_json
+from nnunet_spine_ext.benchmark import apart
 
 FAILED = "failed"
 """Key of an answer that is a reason."""
@@ -27,7 +23,7 @@ class NotMeasuredError(Exception):
 
 
 def measured_apart(module: str, question: Mapping[str, Any], *, timeout_seconds: float | None = None) -> dict[str, Any]:
-    """Run `python -m <module> question.json answer.json` and return the answer.
+    """Ask a module in a process of its own and return the answer.
 
     Args:
         module: dotted name; its main function is `answer_question`.
@@ -38,17 +34,12 @@ def measured_apart(module: str, question: Mapping[str, Any], *, timeout_seconds:
         NotMeasuredError: the process gave no answer.
     """
     with TemporaryDirectory(prefix="nnunet_spine_costs_") as folder:
-        asked, answered, said = (Path(folder) / name for name in ("question.json", "answer.json", "said.txt"))
-        write_json(dict(question), asked)
-        command = [sys.executable, "-m", module, str(asked), str(answered)]
-        with said.open("w") as stream:
-            try:
-                done = subprocess.run(command, stdout=stream, stderr=stream, check=False, timeout=timeout_seconds)
-            except subprocess.TimeoutExpired:
-                raise NotMeasuredError(f"not ready after {timeout_seconds:g} s") from None
-        if not answered.is_file():
-            raise NotMeasuredError(_how_it_ended(done.returncode, said.read_text(errors="replace")))
-        answer: dict[str, Any] = json.loads(answered.read_text())
+        try:
+            answer = apart.ask(module, question, files=Path(folder) / "costs", timeout_seconds=timeout_seconds)
+        except subprocess.TimeoutExpired:
+            raise NotMeasuredError(f"not ready after {timeout_seconds:g} s") from None
+        except apart.NoAnswerError as error:
+            raise NotMeasuredError(_how_it_ended(error.status, error.said)) from None
     if FAILED in answer:
         raise NotMeasuredError(answer[FAILED])
     return answer
@@ -63,14 +54,15 @@ def _how_it_ended(status: int, said: str) -> str:
 
 def answer_question(answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     """Answer in the process that `measured_apart` starts; an error becomes a reason."""
-    asked, answered = map(Path, sys.argv[1:3])
-    try:
-        found = answer(json.loads(asked.read_text()))
-    except Exception as error:
-        words = str(error) if isinstance(error, NotMeasuredError) else f"{type(error).__name__}: {error}"
-        reason = " ".join(words.split())
-        found = {FAILED: reason[:_REASON_CHARACTERS]}
-    write_json(found, answered)
+
+    def answer_or_reason(question: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return answer(question)
+        except Exception as error:
+            words = str(error) if isinstance(error, NotMeasuredError) else f"{type(error).__name__}: {error}"
+            return {FAILED: " ".join(words.split())[:_REASON_CHARACTERS]}
+
+    apart.answer_question(answer_or_reason)
 
 
 def start_as_nnunet(device: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nnunet_spine_ext.data.files import write_json
+from nnunet_spine_ext.data.files import read_json_if_there, write_json
 
 FOLDER = "costs"
 
@@ -41,11 +41,7 @@ class CostRecords:
         return measured
 
     def _read(self) -> dict[str, Any]:
-        try:
-            content: dict[str, Any] = json.loads(self._file.read_text())
-        except FileNotFoundError:
-            return {}
-        return content
+        return read_json_if_there(self._file) or {}
 
 
 def _as_json(value: Mapping[str, Any]) -> Any:  # noqa: ANN401  (what JSON makes of it: lists for tuples)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from nnunet_spine_ext.benchmark.costs.records import CostRecords
 from nnunet_spine_ext.benchmark.costs.rows import COLUMNS, CostRow, Measured, ModelCosts, Predicted
 from nnunet_spine_ext.benchmark.costs.timing import StepTimes, TimingOptions, time_steps
 from nnunet_spine_ext.benchmark.models import Model
-from nnunet_spine_ext.data.files import write_json, write_text
+from nnunet_spine_ext.data.files import read_json_if_there, write_json, write_text
 from nnunet_spine_ext.paths import nnunet_folder
 
 ENVIRONMENT_FILE = "environment.json"
@@ -130,8 +129,7 @@ def _check_trainers(planned: Sequence[PlannedModel]) -> None:
 
 def _environment(file: Path, *, measure: bool, device: str) -> dict[str, str]:
     """Return hardware and versions, and write them down; without measuring, those of the last measurement stay."""
-    if not measure and file.is_file():
-        kept: dict[str, str] = json.loads(file.read_text())
+    if not measure and (kept := read_json_if_there(file)) is not None:
         return kept
     found = describe_environment(device if measure else "cpu")
     write_json(found, file)

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from nnunet_spine_ext.data.files import sha256_of
-from nnunet_spine_ext.errors import DataError, Finding, SetupError, SpineExtError
+from nnunet_spine_ext.data.files import read_json, sha256_of
+from nnunet_spine_ext.data.splits_file import SPLITS_FILE, read_validation_cases
+from nnunet_spine_ext.errors import DataError, Finding, SpineExtError
 from nnunet_spine_ext.evaluation.cases import evaluate_folder
 from nnunet_spine_ext.evaluation.metrics import METRICS
 from nnunet_spine_ext.evaluation.pairs import cases_in
-from nnunet_spine_ext.evaluation.sources import read_json
 from nnunet_spine_ext.evaluation.structures import Labels
 from nnunet_spine_ext.paths import dataset_folder, nnunet_folder
 
@@ -139,14 +139,8 @@ class CurveData:
         return [row for row in rows if row[2] in metrics]
 
     def _validation_cases(self, folds: Sequence[int]) -> list[tuple[str, ...]]:
-        file = nnunet_folder("nnUNet_preprocessed") / self.name / "splits_final.json"
-        if not file.is_file():
-            raise SetupError(f"{file} is missing: nnU-Net writes it when it trains the first fold. Train the models.")
-        splits = json.loads(file.read_text(encoding="utf-8"))
-        absent = [fold for fold in folds if fold >= len(splits)]
-        if absent:
-            raise SetupError(f"{file} holds {len(splits)} folds; there is no fold {', '.join(map(str, absent))}.")
-        return [tuple(sorted(splits[fold]["val"])) for fold in folds]
+        file = nnunet_folder("nnUNet_preprocessed") / self.name / SPLITS_FILE
+        return [tuple(sorted(cases)) for cases in read_validation_cases(file, folds=folds)]
 
     def _require_files(self, groups: Sequence[CaseGroup]) -> None:
         wanted = [

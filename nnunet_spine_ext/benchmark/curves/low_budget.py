@@ -25,14 +25,13 @@ from nnunet_spine_ext.benchmark.curves.cells import Cell, CellStore, checkpoint_
 from nnunet_spine_ext.benchmark.curves.data import CaseGroup, CurveData, CurveRow, require_metrics
 from nnunet_spine_ext.benchmark.curves.images import link_unchanged
 from nnunet_spine_ext.benchmark.curves.predicting import (
-    FINAL_CHECKPOINT,
     NNUNETS_DEFAULTS,
     PredictionOptions,
     PredictionTask,
     Predictor,
     predict,
 )
-from nnunet_spine_ext.benchmark.jobs.state import is_whole_checkpoint
+from nnunet_spine_ext.benchmark.jobs.state import FINAL, LATEST, is_whole_checkpoint
 from nnunet_spine_ext.benchmark.models import Model
 from nnunet_spine_ext.errors import SpineExtError
 from nnunet_spine_ext.evaluation.structures import ALL_STRUCTURES
@@ -42,7 +41,6 @@ COLUMNS = ("dataset", "model", "fold", "seed", "epoch", "case", "label", "metric
 BUDGET_METRICS = ("dice", "iou", "sensitivity", "specificity", "accuracy", "mse")
 """The six that paper 001 follows along training."""
 PSEUDO_DICE = "pseudo_dice"
-LATEST_CHECKPOINT = "checkpoint_latest.pth"
 _RESULTS = "nnUNet_results"
 _KEPT = re.compile(r"checkpoint_epoch_(\d+)\.pth")
 
@@ -172,7 +170,7 @@ def pseudo_dice(checkpoint: Path) -> list[float]:
 def _trained(model: Model, group: CaseGroup, seed: int, results: Path, data: CurveData) -> list[_Training]:
     """Return the training, or nothing if it has no checkpoint yet."""
     folder = results / data.name / model.folder_name / f"fold_{group.folds[0]}"
-    newest = [file for name in (FINAL_CHECKPOINT, LATEST_CHECKPOINT) if is_whole_checkpoint(file := folder / name)]
+    newest = [file for name in (FINAL, LATEST) if is_whole_checkpoint(file := folder / name)]
     return [
         _Training(model=model, group=group, seed=seed, results=results, folder=folder, newest=file)
         for file in newest[:1]
@@ -209,7 +207,7 @@ def _estimate(training: _Training, store: CellStore) -> Cell:
 def _points(training: _Training, estimate: Cell, run: _Run) -> list[_Point]:
     """Return the kept checkpoints and, where some were kept, the final one."""
     checkpoints = training.kept
-    if checkpoints and training.newest.name == FINAL_CHECKPOINT:
+    if checkpoints and training.newest.name == FINAL:
         checkpoints.setdefault(len(run.store.rows(estimate)), training.newest)
     if not checkpoints:
         return []

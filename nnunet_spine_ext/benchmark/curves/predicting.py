@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nnunet_spine_ext.benchmark.jobs.process import telling_lines
+from nnunet_spine_ext.benchmark.jobs.state import FINAL
+from nnunet_spine_ext.benchmark.jobs.supervisor import start_supervised, stop_supervised
 from nnunet_spine_ext.benchmark.models import Model
 from nnunet_spine_ext.errors import SpineExtError
-from nnunet_spine_ext.evaluation.sources import read_json
-
-FINAL_CHECKPOINT = "checkpoint_final.pth"
+from nnunet_spine_ext.networks.plans_file import previous_stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +44,7 @@ class PredictionTask:
     output: Path
     results: Path
     """What nnU-Net's variable `nnUNet_results` names: where the models lie."""
-    checkpoint: str = FINAL_CHECKPOINT
+    checkpoint: str = FINAL
     options: PredictionOptions = NNUNETS_DEFAULTS
     previous_stage: Path | None = None
     """For a cascade: the label maps of the stage before."""
@@ -86,11 +83,12 @@ def predict(task: PredictionTask, predictor: Predictor | None = None) -> None:
         SpineExtError: it failed; with the end of what nnU-Net printed.
     """
     run = predictor or predict_apart
-    before = _previous_stage(task.model_folder / "plans.json", task.model.configuration)
+    plans = task.model_folder / "plans.json"
+    before = previous_stage(plans, task.model.configuration) if plans.is_file() else None
     if before is not None:
         output = task.output.with_name(f"{task.output.name}_{before}")
         model = replace(task.model, configuration=before)
-        predict(replace(task, model=model, output=output, checkpoint=FINAL_CHECKPOINT), predictor)
+        predict(replace(task, model=model, output=output, checkpoint=FINAL), predictor)
         task = replace(task, previous_stage=output)
     run(task)
 
@@ -104,36 +102,15 @@ def predict_apart(task: PredictionTask) -> None:
     task.output.mkdir(parents=True, exist_ok=True)
     log = task.output.with_name(f"{task.output.name}.log")
     with log.open("wb") as stream:
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "nnunet_spine_ext.benchmark.jobs.supervisor"),
-                *(sys.executable, "-m", "nnunet_spine_ext", "predict", *task.arguments),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "nnUNet_results": str(task.results)},
-            start_new_session=True,
+        process = start_supervised(
+            [sys.executable, "-m", "nnunet_spine_ext", "predict", *task.arguments],
+            output=stream,
+            environment={"nnUNet_results": str(task.results)},
         )
     try:
         code = process.wait()
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        stop_supervised(process)
     if code:
         said = telling_lines(log.read_text(encoding="utf-8", errors="replace"))
         raise SpineExtError(f"{task.model.title}: the prediction ended with exit code {code}.\n{said}")
-
-
-def _previous_stage(plans: Path, configuration: str) -> str | None:
-    """Return the configuration that a cascade starts from; None for any other."""
-    if not plans.is_file():
-        return None
-    configurations = read_json(plans).get("configurations", {})
-    while configuration in configurations:
-        facts = configurations[configuration]
-        if facts.get("previous_stage"):
-            return str(facts["previous_stage"])
-        configuration = facts.get("inherits_from", "")
-    return None

@@ -21,13 +21,13 @@ from nnunet_spine_ext.benchmark.curves.data import CaseGroup, CurveData, CurveRo
 from nnunet_spine_ext.benchmark.curves.images import link_unchanged, write_perturbed
 from nnunet_spine_ext.benchmark.curves.perturbations import PERTURBATIONS, VERSION, find_perturbation
 from nnunet_spine_ext.benchmark.curves.predicting import (
-    FINAL_CHECKPOINT,
     NNUNETS_DEFAULTS,
     PredictionOptions,
     PredictionTask,
     Predictor,
     predict,
 )
+from nnunet_spine_ext.benchmark.jobs.state import FINAL
 from nnunet_spine_ext.benchmark.models import Model
 from nnunet_spine_ext.errors import SetupError, SpineExtError
 from nnunet_spine_ext.paths import nnunet_folder
@@ -59,7 +59,7 @@ class _Run:
 
     def checkpoints(self, model: Model, group: CaseGroup) -> list[Path]:
         folder = self.results / self.data.name / model.folder_name
-        return [folder / f"fold_{fold}" / FINAL_CHECKPOINT for fold in group.folds]
+        return [folder / f"fold_{fold}" / FINAL for fold in group.folds]
 
     def digests(self, models: Sequence[Model]) -> _Digests:
         settings = [VERSION, self.seed, self.options.mirroring, sorted(self.metrics)]

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from nnunet_spine_ext.benchmark.jobs.supervisor import SIGNALLED
+from nnunet_spine_ext.benchmark.jobs.supervisor import SIGNALLED, start_supervised, stop_supervised
 from nnunet_spine_ext.data.files import writing
 
 _ERROR = re.compile(r"^([\w.]*(Error|Exception|Interrupt|Exit)\b|nnunet_spine:)")
@@ -39,15 +36,7 @@ class JobProcess:
             with log.open("ab") as stream:
                 stream.write(f"\n$ {' '.join(command)}\n".encode())
                 stream.flush()
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", "nnunet_spine_ext.benchmark.jobs.supervisor", *command],
-                    stdin=subprocess.PIPE,
-                    stdout=stream,
-                    stderr=subprocess.STDOUT,
-                    env={**os.environ, **environment},
-                    start_new_session=True,
-                    pass_fds=(lock,),
-                )
+                self._process = start_supervised(command, output=stream, environment=environment, keep_open=(lock,))
 
     @property
     def pid(self) -> int:
@@ -58,20 +47,12 @@ class JobProcess:
         """Return the exit code; None while it runs."""
         code = self._process.poll()
         if code is not None:
-            self._let_go()
+            stop_supervised(self._process)  # closes the pipe to it
         return code
 
     def stop(self) -> None:
         """Kill the command and all that it started, and wait until they are gone; nnU-Net goes on from its files."""
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        self._let_go()
-
-    def _let_go(self) -> None:
-        """Close the pipe whose end means our own."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        stop_supervised(self._process)
 
     def why(self, code: int) -> str:
         """Return what is to be said about an attempt that ended with `code`."""

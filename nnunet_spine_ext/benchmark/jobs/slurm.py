@@ -23,9 +23,8 @@ from nnunet_spine_ext.benchmark.jobs.local_queue import LocalQueue, Slot
 from nnunet_spine_ext.benchmark.jobs.retry import Attempts
 from nnunet_spine_ext.benchmark.jobs.state import State, state_of
 from nnunet_spine_ext.benchmark.plan import Plan
-from nnunet_spine_ext.data.files import write_json
+from nnunet_spine_ext.data.files import read_json, write_json
 from nnunet_spine_ext.errors import SetupError, SpineExtError
-from nnunet_spine_ext.evaluation.sources import read_json
 from nnunet_spine_ext.paths import TRAINERS_VARIABLE
 
 Cluster = Literal["slurm", "local", "debug"]
