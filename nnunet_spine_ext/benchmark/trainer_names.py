@@ -17,7 +17,9 @@ from nnunet_spine_ext.paths import TRAINERS_VARIABLE, trainers_dir
 
 _CLASS = re.compile(r"^class (\w+)\(", re.MULTILINE)
 _ANY_LENGTH = "epoch_variants("
-"""What a module of trainers calls to answer for every `<Trainer>_<N>epochs`."""
+"""What a module of trainers calls to answer for every `<Trainer>[GPUAug]_<N>epochs`."""
+
+_GPU_AUGMENTATION = "GPUAug"
 
 
 def known_trainers() -> dict[str, Path]:
@@ -25,8 +27,11 @@ def known_trainers() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in _folders():
         for file in sorted(folder.rglob("*.py")):
-            for name in _CLASS.findall(file.read_text(encoding="utf-8", errors="replace")):
+            text = file.read_text(encoding="utf-8", errors="replace")
+            for name in _CLASS.findall(text):
                 found.setdefault(name, file)
+                if _ANY_LENGTH in text:
+                    found.setdefault(name + _GPU_AUGMENTATION, file)
     return found
 
 

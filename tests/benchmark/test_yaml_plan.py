@@ -35,6 +35,12 @@ def test_least_plan_has_five_folds_and_a_baseline(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("epochs", ["", "epochs: 5\n"])
+def test_a_variant_that_augments_on_the_gpu_is_a_trainer_like_any_other(tmp_path: Path, epochs: str) -> None:
+    plan = read_plan(write(tmp_path, f"dataset: 501\ntrainers: [SpineHybridTrainerGPUAug]\n{epochs}"))
+    assert [entry.trainer for entry in plan.entries] == ["SpineHybridTrainerGPUAug"]
+
+
 def test_what_init_writes_is_read_back_as_it_was(tmp_path: Path) -> None:
     plan = Plan(
         dataset_id=502,
