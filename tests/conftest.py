@@ -19,6 +19,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 # nnU-Net reads this one when it is imported, which test modules do before any fixture runs.
 os.environ["nnUNet_def_n_proc"] = "1"  # noqa: SIM112  (nnU-Net's own spelling)
+# Threads that wait for work must not burn the cores that other processes need.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Where several test processes share the cores (-n), each of them, and all that it starts, computes on one.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")

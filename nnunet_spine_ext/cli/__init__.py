@@ -8,17 +8,29 @@ from __future__ import annotations
 import sys
 
 import typer
+from typer.core import TyperGroup
 
 from nnunet_spine_ext.errors import SpineExtError
 
+
+class _InOrder(TyperGroup):
+    """Lists the subcommands in the order of the work; typer puts those with subcommands of their own last."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        from nnunet_spine_ext.cli.pages import PAGES
+
+        return [name for name in PAGES if name in self.commands]
+
+
 app = typer.Typer(
+    cls=_InOrder,
     name="nnunet_spine",
     help="Spine segmentation for unmodified nnU-Net v2: networks, planning, conversion, comparison, submission.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,13 @@ def test_everyday_commands_need_neither_torch_nor_nnunet(arguments: list[str]) -
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     assert len(lines) > len(PAGES) + 1
     assert lines[-1] == "[]"
+
+
+def test_help_lists_the_commands_in_the_order_of_the_work() -> None:
+    command = [sys.executable, "-m", "nnunet_spine_ext", "--help"]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    listed = re.findall(r"^  (\w[\w-]*)  ", text.partition("Commands:")[2], re.MULTILINE)
+    assert tuple(listed) == PAGES
 
 
 def test_counts_for_a_patch(monkeypatch: pytest.MonkeyPatch) -> None:
