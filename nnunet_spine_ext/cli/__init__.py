@@ -16,7 +16,7 @@ from nnunet_spine_ext.errors import SpineExtError
 class _InOrder(TyperGroup):
     """Lists the subcommands in the order of the work; typer puts those with subcommands of their own last."""
 
-    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]  # noqa: ARG002
         from nnunet_spine_ext.cli.pages import PAGES
 
         return [name for name in PAGES if name in self.commands]
