@@ -31,7 +31,6 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-
 from measuring import synchronize
 
 from nnunet_spine_ext.data.phantom import write_phantom

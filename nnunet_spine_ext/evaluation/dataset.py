@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from nnunet_spine_ext.data.files import read_json
 from nnunet_spine_ext.data.splits_file import SPLITS_FILE, read_validation_cases
 from nnunet_spine_ext.errors import DataError, SetupError
 from nnunet_spine_ext.evaluation.cases import evaluate_folder
 from nnunet_spine_ext.evaluation.metrics import DEFAULT_TOLERANCE_MM
 from nnunet_spine_ext.evaluation.pairs import cases_in
-from nnunet_spine_ext.evaluation.sources import fold_of, read_json
+from nnunet_spine_ext.evaluation.sources import fold_of
 from nnunet_spine_ext.paths import dataset_folder, nnunet_folder
 
 

@@ -5,14 +5,12 @@ Folders are kept relative to the table, so that a results folder can be moved as
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from nnunet_spine_ext.data.files import write_json
+from nnunet_spine_ext.data.files import read_json, write_json
 from nnunet_spine_ext.errors import DataError
 
 
@@ -60,23 +58,6 @@ def dataset_notes(references: Path) -> dict[str, str]:
         **(ours if isinstance(ours, dict) else {}),
     }
     return {key: str(value) for key, value in told.items() if isinstance(value, str) or value is True}
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object in `path`.
-
-    Raises:
-        DataError: the file is absent or no JSON object.
-    """
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError.of(path, "no such file", "Check the folder.") from error
-    except ValueError as error:
-        raise DataError.of(path, f"is no JSON ({error})", "Mend it, or write it anew.") from error
-    if not isinstance(facts, dict):
-        raise DataError.of(path, "is no JSON object", "Mend it, or write it anew.")
-    return facts
 
 
 def sources_path(metrics: Path) -> Path:

@@ -22,11 +22,10 @@ from nnunet_spine_ext.evaluation.statistics_pairs import LEVEL
 FEWEST_MODELS = 3
 FEWEST_CASES = 5
 """Autorank refuses fewer."""
+_WIDTH_INCHES = 6.0
 
 
-def critical_difference_svg(
-    scores: PairedScores, *, higher_is_better: bool = True, level: float = LEVEL, width_inches: float = 6.0
-) -> bytes:
+def critical_difference_svg(scores: PairedScores, *, higher_is_better: bool = True, level: float = LEVEL) -> bytes:
     """Return the diagram as SVG; the same scores give the same bytes.
 
     Raises:
@@ -48,7 +47,7 @@ def critical_difference_svg(
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         result = autorank(table, alpha=level, order=order, force_mode="nonparametric")
-        axes = plot_stats(result, allow_insignificant=True, width=width_inches)
+        axes = plot_stats(result, allow_insignificant=True, width=_WIDTH_INCHES)
     picture = io.BytesIO()
     # Ids of elements are random and the date is today's unless told otherwise.
     with plt.rc_context({"svg.hashsalt": "critical difference", "svg.fonttype": "path"}):

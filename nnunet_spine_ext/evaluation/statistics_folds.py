@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from nnunet_spine_ext.evaluation.statistics import PairedScores
-from nnunet_spine_ext.evaluation.statistics_tables import scores_by_seed
+from nnunet_spine_ext.evaluation.statistics_tables import in_order, scores_by_seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ def fold_summaries(scores: PairedScores, folds: Mapping[str, str]) -> tuple[Fold
     if not rows:
         return ()
     of_row = np.array([folds[scores.cases[i]] for i in rows])
-    names = sorted(set(of_row.tolist()), key=lambda name: (len(name), name))  # 2 before 10
+    names = in_order(of_row.tolist())
     values = scores.values[rows]
     counts = tuple(int((of_row == name).sum()) for name in names)
     means = np.stack([values[of_row == name].mean(axis=0) for name in names])
@@ -86,11 +86,11 @@ def seed_summaries(
         SpineExtError: the rows hold no value of `metric`.
     """
     scores = scores_by_seed(rows, metric=metric, labels=labels)
-    models = [str(model) for model in dict.fromkeys(rows["model"]) if model in scores.index.get_level_values("model")]
+    models = [str(model) for model in rows["model"].unique() if model in scores.index.get_level_values("model")]
     found = []
     for model in models:
         table = scores.xs(model, level="model").unstack("seed").dropna()
-        seeds = sorted((str(seed) for seed in table.columns), key=lambda name: (len(name), name))
+        seeds = in_order(str(seed) for seed in table.columns)
         means = [float(table[seed].mean()) for seed in seeds]
         found.append(
             SeedSummary(

@@ -1,8 +1,8 @@
 """Two models on the same cases: Wilcoxon's signed-rank test with Holm's correction, effect sizes, who beats whom.
 
 The tests are two-sided. Cases in which both models are equal say nothing about which is better and are left out of the
-test, as Wilcoxon did; with no other case p is 1. Up to 50 cases without ties p is exact, else from the normal
-distribution (scipy's `method="auto"`).
+test, as Wilcoxon did; with no other case p is 1. Up to 50 cases without ties, and up to 13 with ties, p is exact, else
+from the normal distribution (scipy's `method="auto"`).
 
 Axes: N cases, M models, R resamples.
 """
@@ -98,17 +98,26 @@ def holm(p: Sequence[float]) -> tuple[float, ...]:
     return tuple(adjusted)
 
 
-def significance_map(scores: PairedScores, *, higher_is_better: bool = True, level: float = LEVEL) -> SignificanceMap:
-    """Return which model beats which: its adjusted p, over all pairs, is below `level`, and the ranks favour it."""
-    models = scores.models
-    found = {(test.first, test.second): test for test in paired_tests(scores)}
-    p = {pair: test.p_holm for pair, test in found.items()}
+def significance_map(
+    models: Sequence[str], tests: Sequence[PairedTest], *, higher_is_better: bool = True, level: float = LEVEL
+) -> SignificanceMap:
+    """Return which model beats which: its adjusted p is below `level`, and the ranks favour it.
+
+    Args:
+        models: in the order of rows and columns.
+        tests: of all pairs of them, as `paired_tests` gives them without a baseline.
+        higher_is_better: the direction of the metric.
+        level: below it an adjusted p is significant.
+    """
     sign = 1.0 if higher_is_better else -1.0
-    ahead = {(first, second): -sign * test.rank_biserial for (first, second), test in found.items()}
-    for first, second in list(p):
-        p[second, first], ahead[second, first] = p[first, second], -ahead[first, second]
+    p: dict[tuple[str, str], float] = {}
+    ahead: dict[tuple[str, str], float] = {}
+    for test in tests:
+        p[test.first, test.second] = p[test.second, test.first] = test.p_holm
+        ahead[test.second, test.first] = sign * test.rank_biserial
+        ahead[test.first, test.second] = -sign * test.rank_biserial
     return SignificanceMap(
-        models=models,
+        models=tuple(models),
         level=level,
         p_holm=tuple(tuple(p.get((i, j), math.nan) for j in models) for i in models),
         beats=tuple(tuple((i, j) in p and p[i, j] < level and ahead[i, j] > 0 for j in models) for i in models),

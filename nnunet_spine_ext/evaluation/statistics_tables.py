@@ -5,7 +5,7 @@ The rows have the columns `model, fold, seed, case, label, metric, value`; fold 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 import pandas as pd
 
@@ -28,8 +28,8 @@ def score_table(rows: pd.DataFrame, *, metric: str, labels: Collection[str] | No
     """
     per_seed = scores_by_seed(rows, metric=metric, labels=labels)
     table = per_seed.groupby(level=["model", "case"]).mean().unstack("model").sort_index()
-    in_order: pd.DataFrame = table[[model for model in dict.fromkeys(rows["model"]) if model in table.columns]]
-    return in_order
+    ordered: pd.DataFrame = table[[model for model in rows["model"].unique() if model in table.columns]]
+    return ordered
 
 
 def scores_by_seed(rows: pd.DataFrame, *, metric: str, labels: Collection[str] | None = None) -> pd.Series[float]:
@@ -38,8 +38,8 @@ def scores_by_seed(rows: pd.DataFrame, *, metric: str, labels: Collection[str] |
     Raises:
         SpineExtError: there is no such row.
     """
-    wanted = ~rows["label"].isin(GROUPS) if labels is None else rows["label"].isin(list(labels))
-    chosen = rows[(rows["metric"] == metric) & wanted]
+    of_metric = rows[rows["metric"] == metric]
+    chosen = of_metric[~of_metric["label"].isin(GROUPS) if labels is None else of_metric["label"].isin(list(labels))]
     if chosen.empty:
         of = "structures" if labels is None else ", ".join(sorted(labels))
         raise SpineExtError(f"The table holds no value of {metric} for {of}. Evaluate again, or choose another metric.")
@@ -64,6 +64,11 @@ def folds_of_cases(rows: pd.DataFrame) -> dict[str, str]:
                 "same splits_final.json. Train them with the same one."
             )
     return folds
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return the names of folds, or of seeds, each once: 2 before 10."""
+    return sorted(set(names), key=lambda name: (len(name), name))
 
 
 def _as_text(value: object) -> str:

@@ -55,7 +55,7 @@ class Analysis:
 
     def summary(self, model: str, *, metric: str, label: str | None = None) -> Summary:
         """Return mean, SD and interval over all cases of one model, whichever cases the others have."""
-        table = self.results.score_table(metric=metric, label=label, complete=False)
+        table = self.results.score_table(metric=metric, label=label)
         return summaries(PairedScores.of(table[[model]]))[0]
 
 
@@ -71,7 +71,8 @@ def analyse(results: Results, comparison: Comparison) -> Analysis:
             f"The baseline {baseline!r} is none of the models in the tables ({', '.join(results.models)}). "
             "Give the title of one of them, or none."
         )
-    scores = PairedScores.of(results.score_table(metric=RANKED_BY, complete=False))
+    scores = PairedScores.of(results.score_table(metric=RANKED_BY))
+    pairs = paired_tests(scores)
     folds, missing = _folds(results)
     several_seeds = len(results.seeds) > 1 and (results.table["metric"] == RANKED_BY).any()
     return Analysis(
@@ -79,9 +80,9 @@ def analyse(results: Results, comparison: Comparison) -> Analysis:
         comparison=comparison,
         scores=scores,
         ranks=bootstrap_ranks(scores),
-        pairs=paired_tests(scores),
+        pairs=pairs,
         against_baseline=() if baseline is None else paired_tests(scores, baseline=baseline),
-        significance=significance_map(scores),
+        significance=significance_map(scores.models, pairs),
         folds=fold_summaries(scores, folds),
         folds_missing=missing,
         seeds=seed_summaries(results.table, metric=RANKED_BY) if several_seeds else (),

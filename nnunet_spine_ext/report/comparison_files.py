@@ -15,12 +15,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
+from nnunet_spine_ext.data.files import read_json
 from nnunet_spine_ext.errors import DataError, Finding
 from nnunet_spine_ext.evaluation.confusion import CONFUSION_COLUMNS
-from nnunet_spine_ext.evaluation.sources import read_json
+from nnunet_spine_ext.report.csv_tables import as_numbers, read_words
 
 COSTS = ("model", "quantity", "value", "unit", "note")
 ROBUSTNESS = ("dataset", "model", "perturbation", "strength", "case", "label", "metric", "value")
@@ -112,28 +112,14 @@ def read_table(file: Path, columns: Sequence[str], *, more: bool = False) -> pd.
     """
     if not file.is_file():
         return None
-    try:
-        # Only an empty value is a missing one: "NA" may be a structure's name.
-        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise DataError.of(file, f"cannot be read ({error})", _REMEDY) from error
+    table = read_words(file, remedy=_REMEDY)
     lacking = [column for column in columns if column not in table.columns]
     if lacking or (len(table.columns) != len(columns) and not more):
         found = f"has the columns {', '.join(table.columns)}; expected {', '.join(columns)}"
         raise DataError.of(file, found, _REMEDY)
     for column in _NUMBERS.intersection(columns):
-        table[column] = _numbers(file, table[column])
+        table[column] = as_numbers(table[column], file, called=f"a number ({column})", remedy=_REMEDY)
     return table if len(table) else None
-
-
-def _numbers(file: Path, words: pd.Series[str]) -> pd.Series[float]:
-    numbers = pd.to_numeric(words.replace("", "nan"), errors="coerce")
-    wrong = numbers.isna() & ~words.isin(["", "nan"])
-    if wrong.any():
-        line = int(np.flatnonzero(wrong)[0])
-        found = f"holds {words.iloc[line]!r} as a number ({words.name}) in line {line + 2}"
-        raise DataError.of(file, found, _REMEDY)
-    return numbers.astype(float)
 
 
 def _in_words(facts: Mapping[str, object], before: str = "") -> dict[str, str]:

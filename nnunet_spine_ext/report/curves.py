@@ -10,7 +10,7 @@ from nnunet_spine_ext.evaluation.metrics import Metric
 from nnunet_spine_ext.evaluation.structures import GROUPS
 from nnunet_spine_ext.report.analysis import Analysis
 from nnunet_spine_ext.report.charts.figures import Line, Point
-from nnunet_spine_ext.report.numbers import shown, with_sd
+from nnunet_spine_ext.report.numbers import SPREAD_PARTS, spread_cell
 from nnunet_spine_ext.report.results import Spread
 from nnunet_spine_ext.report.sheets import Cell, Column, Sheet, name_cell
 
@@ -49,16 +49,13 @@ def curve_sheet(analysis: Analysis, scores: pd.DataFrame, steps: list[str], metr
     rows = []
     for place in places:
         spreads = [found.get((model, place), nothing) for model in models]
-        cells = (
-            Cell(text=shown(s.mean, metric), values=(s.mean, s.sd, s.n), small=with_sd(s.sd, metric)) for s in spreads
-        )
-        rows.append((*(_step(value) for value in place), *cells))
+        rows.append((*(_step(value) for value in place), *(spread_cell(spread, metric) for spread in spreads)))
     return Sheet(
         key=key,
         caption=f"{analysis.results.dataset}: mean Dice ± SD over cases",
         columns=(
             *(Column(key=step, heading=step.capitalize(), numeric=step != "perturbation") for step in steps),
-            *(Column(key=m, heading=m, model=analysis.index(m), parts=("mean", "sd", "n")) for m in models),
+            *(Column(key=m, heading=m, model=analysis.index(m), parts=SPREAD_PARTS) for m in models),
         ),
         rows=tuple(rows),
     )

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 
 from nnunet_spine_ext.evaluation.metrics import Metric
-from nnunet_spine_ext.report.sheets import NOTHING, fixed
+from nnunet_spine_ext.report.results import Spread
+from nnunet_spine_ext.report.sheets import NOTHING, Cell, fixed
 
+SPREAD_PARTS = ("mean", "sd", "n")
+"""What the values of a `spread_cell` are."""
 _DECIMALS = {"": 3, "ml": 2, "mm": 2, "voxels": 0}
 _OTHER_DECIMALS = 3
 _LEAST_P = 0.001
@@ -22,6 +25,12 @@ def with_sd(sd: float, metric: Metric) -> str:
     return "" if math.isnan(sd) else f"± {shown(sd, metric)}"
 
 
+def spread_cell(spread: Spread, metric: Metric, *, below: str = "") -> Cell:
+    """Return a cell of mean ± SD."""
+    text, small = shown(spread.mean, metric), with_sd(spread.sd, metric)
+    return Cell(text=text, values=(spread.mean, spread.sd, spread.n), small=small, below=below)
+
+
 def interval(low: float, high: float, metric: Metric, *, sign: bool = False) -> str:
     """Return both ends of an interval; nothing where there is none."""
     if math.isnan(low):
@@ -29,13 +38,18 @@ def interval(low: float, high: float, metric: Metric, *, sign: bool = False) -> 
     return f"{shown(low, metric, sign=sign)} to {shown(high, metric, sign=sign)}"
 
 
-def significant(value: float, digits: int = 3) -> str:
-    """Return a number with so many significant digits, never with an exponent."""
+def significant(value: float) -> str:
+    """Return a number with three significant digits, never with an exponent."""
     if math.isnan(value):
         return NOTHING
     if value == 0:
         return "0"
-    return fixed(value, max(0, digits - 1 - math.floor(math.log10(abs(value)))))
+    return fixed(value, max(0, 2 - math.floor(math.log10(abs(value)))))
+
+
+def percent(share: float, decimals: int = 0) -> str:
+    """Return a share in per cent."""
+    return f"{share * 100:.{decimals}f} %"
 
 
 def p_value(p: float) -> str:

@@ -15,11 +15,15 @@ import pandas as pd
 from nnunet_spine_ext.errors import DataError, Finding, SpineExtError
 from nnunet_spine_ext.evaluation.cases import COLUMNS
 from nnunet_spine_ext.evaluation.metrics import NAN, Metric, known_metrics
-from nnunet_spine_ext.evaluation.structures import GROUPS
+from nnunet_spine_ext.evaluation.statistics_tables import score_table
+from nnunet_spine_ext.evaluation.structures import GROUPS, UNION
+from nnunet_spine_ext.report.csv_tables import as_numbers, read_words
 
 KEYS = ["model", "seed", "case", "label", "metric"]
 """What a row speaks of. A case belongs to one fold, so the fold is not among them."""
 _OLD_COLUMNS = ("dataset", "model", "case", "label", "metric", "value")
+_NAME_ONE = "Name a table that `nnunet_spine evaluate` wrote."
+_WRITE_AGAIN = "Write the table again with `nnunet_spine evaluate`."
 
 Values: TypeAlias = "pd.Series[float]"
 """case → value"""
@@ -58,45 +62,44 @@ class Results:
     seeds: tuple[str, ...] = ("",)
     """The seeds that occur, sorted; "" for results that name none."""
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Return the structures, and the union of them if there are several."""
+        return (*self.structures, UNION) if len(self.structures) > 1 else self.structures
+
+    def number_of_cases(self, model: str) -> int:
+        """Return how many cases the model predicted."""
+        return int(self.table.loc[self.table["model"] == model, "case"].nunique())
+
+    def is_measured(self, *, label: str, metric: str) -> bool:
+        """Return whether any model has rows of this label and metric."""
+        return any((model, metric, label) in self._values for model in self.models)
+
     def values(self, *, model: str, label: str, metric: str) -> Values:
         """Return case → value of one model, label and metric: the mean over seeds (NaN for a value left out)."""
         return self._values.get((model, metric, label), _NOTHING)
 
     def case_means(self, *, model: str, metric: str) -> Values:
-        """Return case → mean over the case's structures, then over seeds (values left out do not count)."""
-        return self.seed_means(model=model, metric=metric).mean(axis=1)
+        """Return case → mean over the case's structures, then over seeds; only cases that have one."""
+        return self.score_table(metric=metric)[model].dropna()
 
-    def seed_means(self, *, model: str, metric: str) -> pd.DataFrame:
-        """Return case × seed: the mean over the case's structures; NaN if all are left out, or it is not there."""
-        means = self._structure_means.get((model, metric))
-        return pd.DataFrame(index=_NOTHING.index, dtype=float) if means is None else means
-
-    def score_table(self, *, metric: str, label: str | None = None, complete: bool = True) -> pd.DataFrame:
+    def score_table(self, *, metric: str, label: str | None = None) -> pd.DataFrame:
         """Return case × model, one value per case: what paired statistics are computed from.
 
         Args:
             metric: its key.
             label: a structure, or a group of `structures.py`; None takes the mean over the case's structures.
-            complete: only cases that have a value for every model.
 
         Returns:
-            A table with the cases in order and a column for every model, in their order; empty columns stay.
+            A table with the cases in order and a column for every model, in their order; without a value, of NaN.
         """
-        columns = {
-            model: self.case_means(model=model, metric=metric)
-            if label is None
-            else self.values(model=model, label=label, metric=metric)
-            for model in self.models
-        }
-        table: pd.DataFrame = pd.DataFrame(columns, columns=list(self.models), dtype=float).sort_index()
-        table.index.name = "case"
-        return table.dropna() if complete else table
-
-    def folds(self, *, model: str) -> pd.Series[str]:
-        """Return case → fold, in the order of the cases; "" for predictions that belong to none."""
-        rows = self.table.loc[self.table["model"] == model, ["case", "fold"]]
-        found: pd.Series[str] = rows.drop_duplicates("case").set_index("case")["fold"].sort_index()
-        return found
+        if (metric, label) not in self._score_tables:
+            try:
+                table = score_table(self.table, metric=metric, labels=None if label is None else [label])
+            except SpineExtError:  # nobody measured it
+                table = pd.DataFrame(dtype=float)
+            self._score_tables[metric, label] = table.reindex(columns=list(self.models))
+        return self._score_tables[metric, label]
 
     def left_out(self, *, model: str, metric: str) -> tuple[int, int]:
         """Return how many values of structures are left out, and how many there are in all."""
@@ -112,17 +115,9 @@ class Results:
         return {(str(model), str(metric), str(label)): values for (model, metric, label), values in groups}
 
     @functools.cached_property
-    def _structure_means(self) -> dict[tuple[str, str], pd.DataFrame]:
-        """(model, metric) → case × seed: the mean over structures."""
-        rows = self.table[self.table["label"].isin(self.structures)]
-        means = rows.groupby(["model", "metric", "case", "seed"])["value"].mean().reset_index()
-        groups = means.groupby(["model", "metric"])
-        return {
-            (str(model), str(metric)): group.pivot(index="case", columns="seed", values="value").rename_axis(
-                columns=None
-            )
-            for (model, metric), group in groups
-        }
+    def _score_tables(self) -> dict[tuple[str, str | None], pd.DataFrame]:
+        """(metric, label) → the tables asked for so far: a report asks for each of them many times."""
+        return {}
 
 
 def read_results(files: Sequence[Path]) -> Results:
@@ -169,27 +164,15 @@ def _read_all(files: Sequence[Path]) -> list[pd.DataFrame]:
 
 def _read(file: Path) -> pd.DataFrame:
     if not file.is_file():
-        raise DataError.of(file, "no such file", "Name a table that `nnunet_spine evaluate` wrote.")
-    try:
-        # Only an empty value is a missing one: "NA" may be a structure's name.
-        table = pd.read_csv(file, dtype=dict.fromkeys(COLUMNS, str), keep_default_na=False, encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise DataError.of(
-            file, f"cannot be read ({error})", "Name a table that `nnunet_spine evaluate` wrote."
-        ) from error
+        raise DataError.of(file, "no such file", _NAME_ONE)
+    table = read_words(file, remedy=_NAME_ONE)
     if tuple(table.columns) == _OLD_COLUMNS:
         found = "has no columns `fold` and `seed`: an earlier version of this package wrote it"
         raise DataError.of(file, found, "Write it again with `nnunet_spine evaluate`.")
     if tuple(table.columns) != COLUMNS or table.empty:
         found = f"has the columns {', '.join(table.columns)} and {len(table)} rows; expected {', '.join(COLUMNS)}"
-        raise DataError.of(file, found, "Name a table that `nnunet_spine evaluate` wrote.")
-    numbers = pd.to_numeric(table["value"].replace("", "nan"), errors="coerce")
-    wrong = numbers.isna() & ~table["value"].isin(["", "nan"])
-    if wrong.any():
-        line = int(np.flatnonzero(wrong)[0])
-        found = f"holds {table['value'].iloc[line]!r} as a value in line {line + 2}"
-        raise DataError.of(file, found, "Write the table again with `nnunet_spine evaluate`.")
-    table["value"] = numbers.astype(float)
+        raise DataError.of(file, found, _NAME_ONE)
+    table["value"] = as_numbers(table["value"], file, called="a value", remedy=_WRITE_AGAIN)
     return table
 
 
@@ -205,4 +188,4 @@ def _refuse_twice(files: Sequence[Path], tables: Sequence[pd.DataFrame]) -> None
             )
     for file, table in zip(files, tables, strict=True):
         if table.duplicated(KEYS).any():
-            raise DataError.of(file, "holds the same row twice", "Write the table again with `nnunet_spine evaluate`.")
+            raise DataError.of(file, "holds the same row twice", _WRITE_AGAIN)

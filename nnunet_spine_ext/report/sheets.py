@@ -34,6 +34,10 @@ class Column:
     """Index of the model that the column is about."""
 
 
+MODEL = Column(key="model", heading="Model", numeric=False)
+"""The column of the models' names."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cell:
     """One result of a sheet; `best` says that no other model is better."""
@@ -77,6 +81,11 @@ def name_cell(name: str, *, model: int | None = None) -> Cell:
 def number_cell(value: float, text: str, *, below: str = "") -> Cell:
     """Return a cell of one number, written as `text` if it is there."""
     return Cell(text=NOTHING if math.isnan(value) else text, values=(value,), below=below)
+
+
+def count_cell(count: int) -> Cell:
+    """Return a cell of a whole number."""
+    return Cell(text=str(count), values=(count,))
 
 
 def fixed(value: float, decimals: int, *, sign: bool = False) -> str:

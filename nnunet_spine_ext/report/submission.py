@@ -26,6 +26,7 @@ from nnunet_spine_ext.report.submission_source import (
     SourceImage,
     case_number,
     label_findings,
+    nifti_files,
     place_on_source,
     read_source,
 )
@@ -71,7 +72,7 @@ def _match(predictions: Path, source: Mapping[int, SourceImage]) -> tuple[dict[i
     """Return the prediction of each image, and what has no partner."""
     files: dict[int, Path] = {}
     findings = []
-    for file in sorted(p for p in predictions.glob(f"*{FILE_ENDING}") if not p.name.startswith(".")):
+    for file in nifti_files(predictions):
         number = case_number(file.name.removesuffix(FILE_ENDING))
         if number is None or number not in source:
             remedy = "Predictions carry the name of their image: predict again, or move this file away."

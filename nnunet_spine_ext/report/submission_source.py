@@ -33,6 +33,11 @@ class SourceImage:
     """What the conversion cut out of it, where that is known."""
 
 
+def nifti_files(folder: Path) -> list[Path]:
+    """Return the files of a folder that end in `FILE_ENDING`, hidden ones left out."""
+    return sorted(p for p in folder.glob(f"*{FILE_ENDING}") if not p.name.startswith("."))
+
+
 def case_number(case: str) -> int | None:
     """Return the challenge's number of a case id (`Case002` → 2), None if it does not end in one."""
     found = _NUMBER_AT_THE_END.search(case)
@@ -51,11 +56,10 @@ def read_source(folder: Path) -> dict[int, SourceImage]:
         DataError: there is no such image, or two have the same number, or one has no readable header.
     """
     inner = next((folder / name for name in ("MR", "imagesTs") if (folder / name).is_dir()), folder)
-    files = sorted(p for p in inner.glob(f"*{FILE_ENDING}") if not p.name.startswith("."))
     images: dict[int, SourceImage] = {}
     findings = []
     crops = read_crops(inner.parent / CROPS_FILE) if (inner.parent / CROPS_FILE).is_file() else {}
-    for number, case, file in _numbered(files):
+    for number, case, file in _numbered(nifti_files(inner)):
         if number in images:
             remedy = "Name one folder that holds each test image once."
             findings.append(Finding(file=file, finding=f"case {number} is also {images[number].file}", remedy=remedy))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nnunet_spine_ext.evaluation.metrics import METRICS
-from nnunet_spine_ext.evaluation.structures import ALL_STRUCTURES, UNION
+from nnunet_spine_ext.evaluation.structures import ALL_STRUCTURES
 from nnunet_spine_ext.report.numbers import shown, with_sd
 from nnunet_spine_ext.report.results import Results, Spread
 
@@ -16,8 +16,7 @@ def as_text(results: Results) -> str:
     for model in results.models:
         heads = "".join(f"{METRICS[key].title:>18}" for key in _COLUMNS)
         lines += [f"{model}, {results.dataset}", f"  {'':20}{heads}{'n':>6}"]
-        labels = (*results.structures, *([UNION] if len(results.structures) > 1 else []))
-        lines += [f"  {label:20}{_line(results, model, label, _COLUMNS)}" for label in labels]
+        lines += [f"  {label:20}{_line(results, model, label, _COLUMNS)}" for label in results.labels]
         score = Spread.of(results.values(model=model, label=ALL_STRUCTURES, metric="challenge_dice"))
         lines.append(f"  {'challenge score':20}{_text(score, 'challenge_dice'):>18}{'':54}{score.n:>6}")
     return "\n".join(lines)

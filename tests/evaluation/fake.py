@@ -59,3 +59,9 @@ def read_rows(metrics: Path) -> dict[tuple[str, str, str], float]:
     with metrics.open(newline="") as file:
         rows = list(csv.DictReader(file))
     return {(r["case"], r["label"], r["metric"]): float(r["value"] or "nan") for r in rows}
+
+
+def columns(metrics: Path, *names: str) -> set[tuple[str, ...]]:
+    """Return which combinations of these columns occur in a table."""
+    with metrics.open(newline="") as file:
+        return {tuple(row[name] for name in names) for row in csv.DictReader(file)}

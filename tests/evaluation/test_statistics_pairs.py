@@ -157,7 +157,8 @@ def test_map_says_who_beats_whom(higher_is_better: bool) -> None:
     a = np.linspace(0.3, 0.5, 20)
     b = a + np.linspace(0.1, 0.2, 20)
     c = b + np.tile([0.001, -0.001], 10)
-    found = significance_map(PairedScores.of(table(A=a, B=b, C=c), resamples=10), higher_is_better=higher_is_better)
+    tests = paired_tests(PairedScores.of(table(A=a, B=b, C=c), resamples=10))
+    found = significance_map("ABC", tests, higher_is_better=higher_is_better)
     assert found.models == ("A", "B", "C")
     wins = np.array([[0, 0, 0], [1, 0, 0], [1, 0, 0]], dtype=bool)
     assert np.array_equal(np.array(found.beats), wins if higher_is_better else wins.T)
@@ -169,5 +170,4 @@ def test_map_says_who_beats_whom(higher_is_better: bool) -> None:
 
 
 def test_map_of_one_model_is_empty_of_wins() -> None:
-    found = significance_map(PairedScores.of(table(A=[0.5, 0.6])))
-    assert found.beats == ((False,),)
+    assert significance_map("A", ()).beats == ((False,),)

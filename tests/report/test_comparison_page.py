@@ -17,7 +17,7 @@ from nnunet_spine_ext.report.comparison import write_comparison_report
 from nnunet_spine_ext.report.html import write_report
 from tests.report import fake_comparison as fake
 from tests.report.fake import write_dataset_on_disk
-from tests.report.test_report_page import _Tags, in_chromium, section, without_date
+from tests.report.pages import Tags, section, told_in_chromium, without_date
 
 SECTIONS = (
     "summary", "ranking", "pairs", "folds", "structures", "levels", "costs", "confusion", "robustness", "budget",
@@ -25,11 +25,25 @@ SECTIONS = (
 )  # fmt: skip
 
 
-@pytest.fixture
-def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+def leave_out_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Matplotlib takes seconds; what it draws is tested in test_figures."""
     monkeypatch.setattr("nnunet_spine_ext.report.charts.plots.write_figures", lambda drawn, folder: [])
     monkeypatch.setattr("nnunet_spine_ext.report.sections.ranking.critical_difference_svg", lambda scores: b"<svg/>")
+
+
+@pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_out_figures(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The comparison of `folder` with its page and tables, for tests that change nothing in it."""
+    folder = fake.write_small_comparison(tmp_path_factory.mktemp("reported") / "comparison")
+    with pytest.MonkeyPatch.context() as patched:
+        leave_out_figures(patched)
+        write_comparison_report(folder)
+    return folder
 
 
 @pytest.fixture
@@ -58,7 +72,7 @@ def test_comparison_gets_page_tables_and_figures(tmp_path: Path, monkeypatch: py
     assert page == folder / "report.html"
     assert [key for key in sections_of(page) if key != "missing"] == [*SECTIONS, "sources"]
     assert ("missing" in sections_of(page)) == bool(NOT_INSTALLED)
-    parsed = _Tags(page.read_text())
+    parsed = Tags(page.read_text())
     assert parsed.open == []
     tables = {file.name for file in (folder / "tables").iterdir()}
     for key in (
@@ -90,9 +104,8 @@ def test_comparison_gets_page_tables_and_figures(tmp_path: Path, monkeypatch: py
     assert ("critical_difference.svg" in figures) == (find_spec("autorank") is not None)
 
 
-def test_summary_is_what_the_rows_say(folder: Path) -> None:
-    write_comparison_report(folder)
-    rows = {row["model"]: row for row in read(folder / "tables" / "summary.csv")}
+def test_summary_is_what_the_rows_say(reported: Path) -> None:
+    rows = {row["model"]: row for row in read(reported / "tables" / "summary.csv")}
     for m, model in enumerate(fake.SMALL_MODELS):
         scores = case_scores(m)
         row = rows[model]
@@ -101,7 +114,7 @@ def test_summary_is_what_the_rows_say(folder: Path) -> None:
         assert float(row["dice_ci_low"]) < mean(scores) < float(row["dice_ci_high"])
         assert (row["rank"], row["cases"]) == (str(3 - m), "10")
         assert float(row["parameters"]) == pytest.approx(17 * (m + 1))
-    costs = section(folder / "report.html", "summary")
+    costs = section(reported / "report.html", "summary")
     assert ">17.0<" in costs  # millions of parameters
     assert "counted" in costs  # stands in for the memory that was not measured
     assert "GPU only" in costs
@@ -125,9 +138,8 @@ def test_statistics_are_scipys(folder: Path) -> None:
     assert adjusted == pytest.approx([2 * low, max(2 * low, high)])
 
 
-def test_folds_are_as_papers_print_them(folder: Path) -> None:
-    write_comparison_report(folder)
-    (row, *_) = read(folder / "tables" / "folds.csv")
+def test_folds_are_as_papers_print_them(reported: Path) -> None:
+    (row, *_) = read(reported / "tables" / "folds.csv")
     scores = case_scores(0)
     folds = [mean(scores[f::5]) for f in range(5)]
     assert [float(row[f"fold_{f}"]) for f in range(5)] == pytest.approx(folds)
@@ -177,9 +189,9 @@ CHANGES: dict[str, tuple[str, str, str, set[str]]] = {
 
 
 @pytest.mark.parametrize("what", CHANGES)
-def test_changing_one_row_changes_the_page_where_it_is_shown(folder: Path, what: str) -> None:
+def test_changing_one_row_changes_the_page_where_it_is_shown(reported: Path, folder: Path, what: str) -> None:
     name, old, new, expected = CHANGES[what]
-    before = sections_of(write_comparison_report(folder))
+    before = sections_of(reported / "report.html")
     fake.change(folder / name, old, new)
     after = sections_of(write_comparison_report(folder))
     assert set(before) == set(after)
@@ -242,8 +254,8 @@ def test_table_without_rows_is_as_good_as_none(folder: Path) -> None:
     assert "robustness" not in sections_of(write_comparison_report(folder))
 
 
-def test_notes_failures_and_hardware_are_told(folder: Path) -> None:
-    page = write_comparison_report(folder).read_text()
+def test_notes_failures_and_hardware_are_told(reported: Path) -> None:
+    page = (reported / "report.html").read_text()
     head, tail = page.split("</header>")[0], page.split("</main>")[1]
     assert "A note of the benchmark." in head
     assert "AlwaysCrashes: 0 of 5 jobs are done (5 failed). It is in no table of results." in head
@@ -298,14 +310,14 @@ def test_trainers_of_the_jobs_find_the_papers_rows(folder: Path) -> None:
     assert "ICMR 2022" not in papers
 
 
-def test_same_files_give_the_same_page_and_tables(folder: Path) -> None:
-    def written() -> dict[str, str]:
-        page = write_comparison_report(folder)
-        return {f.name: f.read_text() for f in (folder / "tables").iterdir()} | {"page": without_date(page)}
+def test_same_files_give_the_same_page_and_tables(reported: Path, folder: Path) -> None:
+    def written(folder: Path) -> dict[str, str]:
+        tables = {f.name: f.read_text() for f in (folder / "tables").iterdir()}
+        return tables | {"page": without_date(folder / "report.html")}
 
-    first = written()
-    assert len(first) > 20
-    assert written() == first
+    write_comparison_report(folder)
+    assert len(written(folder)) > 20
+    assert written(folder) == written(reported)
 
 
 def test_models_on_different_splits_get_no_means_of_folds(folder: Path) -> None:
@@ -340,29 +352,21 @@ def test_confusion_beside_a_table_is_on_the_page_of_report(tmp_path: Path) -> No
     assert re.findall(r"L5/S called S: (\d+) voxels, ([\d.]+)%", told) == [("90", "50.00"), ("180", "100.00")]
 
 
-def test_comparison_lives_in_a_browser(folder: Path, tmp_path: Path) -> None:
-    probe = """<script>addEventListener("load", () => {
-      const told = [], tables = [...document.querySelectorAll("table.sortable")];
-      tables.forEach((t) => t.querySelectorAll("th button").forEach((b) => b.click()));
-      told.push("sorted " + tables.every((t) => t.querySelector("th[aria-sort]") !== null));
-      const marks = (id) => document.querySelectorAll("#" + id + " svg.plot path").length;
-      told.push("marks " + ["summary", "costs", "robustness", "budget"].map(marks).join(" "));
-      told.push("cells " + document.querySelectorAll("#confusion .cell").length);
-      dispatchEvent(new Event("beforeprint"));
-      told.push("folded " + document.querySelectorAll("details:not([open])").length);
-      told.push("sideways " + (document.documentElement.scrollWidth - document.documentElement.clientWidth));
-      const out = document.createElement("pre"); out.id = "told"; out.textContent = told.join("|");
-      document.body.append(out);
-    });</script></body>"""
-    page = write_comparison_report(folder)
-    probed = tmp_path / "probed.html"
-    probed.write_text(page.read_text().replace("</body>", probe))
-    ran = in_chromium(probed, tmp_path / "profile", "--dump-dom", "--window-size=1280,900")
-    assert "CONSOLE" not in ran.stderr, ran.stderr
-    found = re.search(r'<pre id="told">(.*?)</pre>', ran.stdout, re.DOTALL)
-    assert found is not None, ran.stderr
+def test_comparison_lives_in_a_browser(reported: Path, tmp_path: Path) -> None:
+    told = told_in_chromium(
+        reported / "report.html",
+        tmp_path,
+        """
+        const tables = [...document.querySelectorAll("table.sortable")];
+        tables.forEach((t) => t.querySelectorAll("th button").forEach((b) => b.click()));
+        tell("sorted " + tables.every((t) => t.querySelector("th[aria-sort]") !== null));
+        const marks = (id) => document.querySelectorAll("#" + id + " svg.plot path").length;
+        tell("marks " + ["summary", "costs", "robustness", "budget"].map(marks).join(" "));
+        tell("cells " + document.querySelectorAll("#confusion .cell").length);
+        """,
+    )
     # 3 models on 10 cases; 4 known costs; 6 + 5 + 5 strengths; 2 metrics at 4 epochs; 3 names with the background.
-    assert found[1].split("|") == [
+    assert told == [
         "sorted true",
         f"marks {3 * 10} {3 * 4} {3 * 16} {3 * (2 * 4 + 25)}",
         f"cells {3 * 9}",

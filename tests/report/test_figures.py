@@ -196,7 +196,10 @@ def test_matplotlib_draws_the_same_facts() -> None:
     assert sorted(text.get_text() for text in matrix.texts) == ["10", "90"]
 
 
-def test_figures_are_written_as_png_and_pdf_the_same_every_time(tmp_path: Path) -> None:
+def test_figures_are_written_as_png_and_pdf_the_same_every_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nnunet_spine_ext.report.charts.plots.DPI", 30)
     drawn = [Drawn(key=k, figure=f, caption="") for k, f in (("boxes", BOXES), ("chart", CHART), ("matrix", MATRIX))]
     files = write_figures(drawn, tmp_path / "one")
     assert sorted(f.name for f in files) == sorted(f"{d.key}.{e}" for d in drawn for e in ("pdf", "png"))

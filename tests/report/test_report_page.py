@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -16,40 +14,14 @@ from nnunet_spine_ext.errors import DataError, SpineExtError
 from nnunet_spine_ext.evaluation.sources import sources_path
 from nnunet_spine_ext.report.html import write_report
 from tests.report.fake import two_models, write_dataset_on_disk, write_table
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-class _Tags(HTMLParser):
-    """Every tag with its attributes, and whether the tags nest."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in ("meta", "br", "wbr", "img"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
+from tests.report.pages import Tags, in_chromium, section, told_in_chromium, without_date
 
 
-@pytest.fixture
-def page_with_pictures(tmp_path: Path) -> Path:
-    tables = write_dataset_on_disk(tmp_path, models={"A": 1, "B": 3})
-    return write_report(tables, tmp_path / "report.html", title="Two models")
-
-
-def without_date(page: Path) -> str:
-    return re.sub(r"Written [^<]*", "", page.read_text())
+@pytest.fixture(scope="module")
+def page_with_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    tables = write_dataset_on_disk(folder, models={"A": 1, "B": 3})
+    return write_report(tables, folder / "report.html", title="Two models")
 
 
 def test_page_needs_no_other_file_and_no_network(page_with_pictures: Path) -> None:
@@ -57,7 +29,7 @@ def test_page_needs_no_other_file_and_no_network(page_with_pictures: Path) -> No
     assert "http://" not in page
     assert "https://" not in page
     assert not re.search(r"url\(|@import|fetch\(|XMLHttpRequest|import\(", page)
-    parsed = _Tags(page)
+    parsed = Tags(page)
     assert parsed.open == []
     for tag, attributes in parsed.tags:
         assert tag not in ("link", "iframe", "object", "embed", "base")
@@ -72,14 +44,10 @@ def test_page_needs_no_other_file_and_no_network(page_with_pictures: Path) -> No
 def test_page_shows_both_models_and_the_worst_case_first(page_with_pictures: Path) -> None:
     page = page_with_pictures.read_text()
     assert "<h1>Two models</h1>" in page
-    labels = [a.get("aria-label") for tag, a in _Tags(page).tags if tag == "article"]
+    labels = [a.get("aria-label") for tag, a in Tags(page).tags if tag == "article"]
     assert labels == ["Case c1", "Case c0"]  # the second case is moved by one more voxel
     assert len(re.findall(r'class="picture"', page)) == 4
     assert page.count('class="picture truth"') == 2
-
-
-def section(page: Path, name: str) -> str:
-    return page.read_text().split(f'<section id="{name}">')[1].split("</section>")[0]
 
 
 def test_every_number_comes_from_the_table(tmp_path: Path) -> None:
@@ -158,6 +126,7 @@ def test_bad_table_leaves_an_old_report_alone(tmp_path: Path) -> None:
 def test_commands_write_table_and_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_dataset_on_disk(tmp_path, models={"A": 1})
     monkeypatch.setenv("nnUNet_raw", str(tmp_path))
+    monkeypatch.setattr("nnunet_spine_ext.report.charts.plots.DPI", 30)
     pages.register(app)
     table, page = str(tmp_path / "m.csv"), str(tmp_path / "r.html")
     predictions = str(tmp_path / "A")
@@ -178,10 +147,6 @@ def test_commands_write_table_and_page(tmp_path: Path, monkeypatch: pytest.Monke
 # --- in a browser ----------------------------------------------------------------------------------------------------
 
 PROBE = """
-<script>
-addEventListener("load", () => {
-  const told = [];
-  const tell = (what) => told.push(what);
   const press = (key) => document.activeElement.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
   const modes = () => [...document.querySelectorAll(".case")].map((c) => c.dataset.mode).join(" ");
   const visible = (selector) => getComputedStyle(document.querySelector(".case " + selector)).display !== "none";
@@ -201,40 +166,16 @@ addEventListener("load", () => {
   const column = () => [...table.tBodies[0].rows].map((row) => row.cells[1].textContent).join(" ");
   button.click(); tell("up " + column() + " " + button.parentElement.getAttribute("aria-sort"));
   button.click(); tell("down " + column() + " " + button.parentElement.getAttribute("aria-sort"));
-  dispatchEvent(new Event("beforeprint"));
-  tell("folded " + document.querySelectorAll("details:not([open])").length);
-  const wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
-  tell("sideways " + wide);
-  const out = document.createElement("pre");
-  out.id = "told";
-  out.textContent = told.join("|");
-  document.body.append(out);
-});
-</script>
 """
 
 
-def in_chromium(page: Path, profile: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine: the page's script is not tried")
-    quiet = ["--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-sync", *quiet]
-    command += [f"--user-data-dir={profile}", "--enable-logging=stderr", "--v=0", *arguments, page.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-
-
 def test_keys_clicks_and_sorting_work_in_a_browser(page_with_pictures: Path, tmp_path: Path) -> None:
-    probed = tmp_path / "probed.html"
-    probed.write_text(page_with_pictures.read_text().replace("</body>", f"{PROBE}</body>"))
-    ran = in_chromium(probed, tmp_path / "profile", "--dump-dom", "--window-size=1300,900")
-    assert "CONSOLE" not in ran.stderr, ran.stderr
-    found = re.search(r'<pre id="told">(.*?)</pre>', ran.stdout, re.DOTALL)
-    assert found is not None, ran.stderr
+    told = told_in_chromium(page_with_pictures, tmp_path, PROBE)
     # In each mode: filled prediction, reference's line, filled reference, prediction's line.
     cases = section(page_with_pictures, "cases")
     scores = re.findall(r'<td class="number" data-value="[\d.]+">([\d.]+)</td><td', cases)
     worst, best = sorted(scores)
-    assert found[1].split("|") == [
+    assert told == [
         "start both both 1100",
         "r reference reference 0110",
         "p prediction prediction 1001",
@@ -257,6 +198,5 @@ def test_keys_clicks_and_sorting_work_in_a_browser(page_with_pictures: Path, tmp
 
 def test_page_renders_without_a_complaint(page_with_pictures: Path, tmp_path: Path) -> None:
     picture = tmp_path / "shot.png"
-    ran = in_chromium(page_with_pictures, tmp_path / "profile", f"--screenshot={picture}", "--window-size=1300,2000")
-    assert "CONSOLE" not in ran.stderr, ran.stderr
+    in_chromium(page_with_pictures, tmp_path / "profile", f"--screenshot={picture}", "--window-size=1300,2000")
     assert picture.is_file()

@@ -12,6 +12,8 @@ import pytest
 
 from nnunet_spine_ext.errors import DataError, SpineExtError
 from nnunet_spine_ext.evaluation.cases import COLUMNS
+from nnunet_spine_ext.evaluation.statistics import PairedScores
+from nnunet_spine_ext.evaluation.statistics_tables import folds_of_cases, scores_by_seed
 from nnunet_spine_ext.evaluation.structures import ALL_STRUCTURES
 from nnunet_spine_ext.report.results import read_results
 
@@ -63,7 +65,7 @@ def test_values_of_a_case_are_means_over_its_seeds(files: list[Path]) -> None:
 
 def test_case_means_are_over_structures_first_then_over_seeds(files: list[Path]) -> None:
     results = read_results(files)
-    seeds = results.seed_means(model="A", metric="dice")
+    seeds = scores_by_seed(results.table, metric="dice").xs("A", level="model").unstack("seed")
     assert list(seeds.columns) == ["0", "1"]
     assert seeds.to_numpy().tolist() == [pytest.approx([0.7, 0.4]), pytest.approx([0.3, 0.5])]
     # Not 0.325, the mean over seeds first: there L5 would count more than S.
@@ -73,12 +75,11 @@ def test_case_means_are_over_structures_first_then_over_seeds(files: list[Path])
 
 def test_score_table_has_a_row_per_case_and_a_column_per_model(files: list[Path]) -> None:
     results = read_results(files)
-    whole = results.score_table(metric="dice", complete=False)
+    whole = results.score_table(metric="dice")
     assert (list(whole.index), list(whole.columns)) == (["c1", "c2", "c3"], ["A", "B"])
     assert np.allclose(whole.to_numpy(), [[0.55, 0.9], [0.4, NAN], [NAN, 0.6]], equal_nan=True)
-    complete = results.score_table(metric="dice")
-    assert list(complete.index) == ["c1"]
-    one = results.score_table(metric="dice", label="L5", complete=False)
+    assert PairedScores.of(whole, resamples=1).cases == ("c1",)
+    one = results.score_table(metric="dice", label="L5")
     assert one.loc["c1"].tolist() == pytest.approx([0.7, 0.9])
     nothing = results.score_table(metric="iou")
     assert (list(nothing.columns), len(nothing)) == (["A", "B"], 0)
@@ -97,10 +98,7 @@ def test_score_table_of_a_metric_of_whole_cases(tmp_path: Path) -> None:
 
 
 def test_every_case_has_its_fold(files: list[Path]) -> None:
-    results = read_results(files)
-    assert dict(results.folds(model="A")) == {"c1": "0", "c2": "1"}
-    assert dict(results.folds(model="B")) == {"c1": "0", "c3": "0"}
-    assert results.folds(model="C").empty
+    assert folds_of_cases(read_results(files).table) == {"c1": "0", "c2": "1", "c3": "0"}
 
 
 def test_values_left_out_are_counted_in_every_seed(files: list[Path]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from nnunet_spine_ext.report.charts.axes import Scale
-from nnunet_spine_ext.report.charts.figures import Box, Boxes, Series
+from nnunet_spine_ext.report.charts.figures import FEWEST_FOR_A_BOX, Box, Boxes, Series
 from nnunet_spine_ext.report.charts.marks import mark, wrapped
 from nnunet_spine_ext.report.palette import css, model_colour
 
@@ -20,7 +20,6 @@ _RIGHT_PX = 20
 _LINE_PX = 13
 _ALL_DOTS = 60
 """Up to so many values all are drawn, above it only those outside the whiskers."""
-_FEWEST_FOR_A_BOX = 5
 
 
 def draw_boxes(figure: Boxes) -> Markup:
@@ -54,14 +53,14 @@ def _axis(scale: Scale, figure: Boxes, *, bottom: float) -> str:
 
 
 def _row(series: Series, scale: Scale, figure: Boxes, *, y: float) -> str:
-    there = [(case, value) for case, value in series.values if not math.isnan(value)]
+    there = series.there
     label = _label(series.label, x=scale.start_px - 8, y=y)
     if not there:
         return f'{label}<text class="none" x="{scale.start_px + 4}" y="{y + 4:.1f}">no value</text>'
     box = Box.of([value for _, value in there])
     dots = there if len(there) <= _ALL_DOTS else [(c, v) for c, v in there if not box.low <= v <= box.high]
     half = figure.row_px * 0.32
-    shape = _box(box, scale, y=y, half=half) if len(there) >= _FEWEST_FOR_A_BOX else ""
+    shape = _box(box, scale, y=y, half=half) if len(there) >= FEWEST_FOR_A_BOX else ""
     sign = "+" if figure.signed else ""
     marks = "".join(
         mark(

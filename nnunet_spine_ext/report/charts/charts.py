@@ -12,7 +12,6 @@ from nnunet_spine_ext.report.charts.marks import DASHES, mark
 from nnunet_spine_ext.report.palette import css, model_colour
 
 _WIDTH, _HEIGHT = 400, 270
-_MOST_MARKS = 25
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 24, 46
 
 
@@ -60,10 +59,9 @@ def _line(line: Line, x: Scale, y: Scale) -> str:
     path = " ".join(f"{left:.1f},{top:.1f}" for left, top in at)
     drawn = f'<polyline points="{path}" stroke="{colour}" stroke-dasharray="{dash}"/>' if len(at) > 1 else ""
     bars = "".join(_bar(point, x, y, colour) for point in there if math.isfinite(point.low + point.high))
-    step = -(-len(at) // _MOST_MARKS)  # a long curve bears its mark here and there
     marks = "".join(
         mark(line.colour_index, left, top, radius=4, tip=_tip(line, point))
-        for point, (left, top) in list(zip(there, at, strict=True))[:: max(1, step)]
+        for point, (left, top) in list(zip(there, at, strict=True))[:: line.marked]
     )
     return f'{drawn}{bars}<g fill="{colour}" stroke="#222">{marks}</g>'
 

@@ -1,4 +1,4 @@
-"""What a figure shows, without how it is drawn: `charts.py` and its siblings draw SVG for the page, `plots.py` PNG and PDF.
+"""What a figure shows, not how: `charts.py` and its siblings draw it as SVG for the page, `plots.py` as PNG and PDF.
 
 Boxes     rows of values, each with its case: box, dots and, if asked for, mean and interval
 Chart     panels of lines (or single points) with error bars
@@ -16,6 +16,11 @@ from typing import TypeAlias
 import numpy as np
 
 from nnunet_spine_ext.evaluation.metrics import NAN
+
+FEWEST_FOR_A_BOX = 5
+_MOST_MARKS = 25
+_FEW_COLUMNS = 8
+_DARK = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +64,11 @@ class Series:
     """What the tooltip says before the case."""
     mean: Interval | None = None
 
+    @property
+    def there(self) -> tuple[tuple[str, float], ...]:
+        """Return the values that are no NaN, with their cases."""
+        return tuple((case, value) for case, value in self.values if not math.isnan(value))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Boxes:
@@ -98,6 +108,11 @@ class Line:
     colour_index: int
     points: tuple[Point, ...]
 
+    @property
+    def marked(self) -> int:
+        """Return n where every n-th point bears a mark: a long curve has them here and there."""
+        return max(1, -(-len(self.points) // _MOST_MARKS))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
@@ -130,6 +145,15 @@ class Matrix:
     texts: tuple[tuple[str, ...], ...]
     tips: tuple[tuple[str, ...], ...]
     """What is said when the pointer rests on a cell."""
+
+    @property
+    def has_wide_cells(self) -> bool:
+        """Return whether the columns are so few that there is room for wide cells."""
+        return len(self.columns) <= _FEW_COLUMNS
+
+    def is_dark(self, row: int, column: int) -> bool:
+        """Return whether a cell is so dark that what is written in it is white."""
+        return self.shares[row][column] > _DARK
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,15 +14,12 @@ _PX_PER_LETTER = 6.9
 _LETTERS = 28
 _SMALL_CELL = (30, 22)
 _LARGE_CELL = (84, 30)
-_FEW = 8
-"""Up to so many columns have room for wide cells."""
-_DARK = 0.5
-"""Above it a cell is dark, and what is written in it white."""
+_LINE_PX = 12
 
 
 def draw_matrix(figure: Matrix) -> Markup:
     """Return the figure as SVG."""
-    wide, high = _LARGE_CELL if len(figure.columns) <= _FEW else _SMALL_CELL
+    wide, high = _LARGE_CELL if figure.has_wide_cells else _SMALL_CELL
     rows, columns = ([wrapped(name, _LETTERS) for name in names] for names in (figure.rows, figure.columns))
     high = max(high, 13 * max((len(name) for name in rows), default=0) + 5)
     left = 26 + _PX_PER_LETTER * max((len(line) for name in rows for line in name), default=0)
@@ -47,7 +44,7 @@ def draw_matrix(figure: Matrix) -> Markup:
         "<svg class='plot matrix{}' style='max-width:{:.0f}px' viewBox='0 0 {:.0f} {:.0f}' role='img' aria-label='{}'>"
         "{}</svg>"
     ).format(
-        " few" if len(figure.columns) <= _FEW else "",
+        " few" if figure.has_wide_cells else "",
         width * 1.05,
         width,
         height,
@@ -64,26 +61,28 @@ def _cell(figure: Matrix, i: int, j: int, *, x: float, y: float, size: tuple[int
     told = f"<title>{escape(tip)}</title>" if tip else ""
     if there and share == 0 and not text and not tip:
         return f'<rect class="cell" {place} fill="{colour}"/>'
-    ink = ' class="light"' if there and share > _DARK else ""
+    ink = ' class="light"' if figure.is_dark(i, j) else ""
     label = f'<text{ink} x="{x + size[0] / 2:.0f}" y="{y + size[1] / 2 + 4:.0f}">{escape(text)}</text>' if text else ""
     return f'<g class="cell"><rect {place} fill="{colour}"/>{label}{told}</g>'
 
 
 def _name(lines: list[str], *, x: float, y: float) -> str:
-    first = y + 4 - 12 * (len(lines) - 1) / 2
-    spans = "".join(
-        f'<tspan x="{x:.0f}" y="{first + 12 * i:.0f}">{escape(line)}</tspan>' for i, line in enumerate(lines)
-    )
-    return f'<text class="row">{spans}</text>'
+    return f'<text class="row">{_spans(lines, x=x, first=_first_of(lines, y))}</text>'
 
 
 def _head(lines: list[str], *, x: float, y: float, turned: bool) -> str:
     if turned:
-        first = 4 - 12 * (len(lines) - 1) / 2
-        spans = "".join(f'<tspan x="0" y="{first + 12 * i:.0f}">{escape(line)}</tspan>' for i, line in enumerate(lines))
+        spans = _spans(lines, x=0, first=_first_of(lines, 0))
         return f'<text class="head" transform="translate({x:.0f} {y:.0f}) rotate(-90)">{spans}</text>'
-    first = y - 12 * (len(lines) - 1)
-    spans = "".join(
-        f'<tspan x="{x:.0f}" y="{first + 12 * i:.0f}">{escape(line)}</tspan>' for i, line in enumerate(lines)
+    return f'<text class="tick">{_spans(lines, x=x, first=y - _LINE_PX * (len(lines) - 1))}</text>'
+
+
+def _first_of(lines: list[str], middle: float) -> float:
+    """Return where the first line stands if the lines are around `middle`."""
+    return middle + 4 - _LINE_PX * (len(lines) - 1) / 2
+
+
+def _spans(lines: list[str], *, x: float, first: float) -> str:
+    return "".join(
+        f'<tspan x="{x:.0f}" y="{first + _LINE_PX * i:.0f}">{escape(line)}</tspan>' for i, line in enumerate(lines)
     )
-    return f'<text class="tick">{spans}</text>'

@@ -16,7 +16,18 @@ from matplotlib.ticker import NullLocator
 from nnunet_spine_ext.data.files import whole_file, writing
 from nnunet_spine_ext.report.blocks import Drawn
 from nnunet_spine_ext.report.charts.axes import Scale
-from nnunet_spine_ext.report.charts.figures import Axis, Box, Boxes, Chart, Line, Matrix, Panel, Ready, Series
+from nnunet_spine_ext.report.charts.figures import (
+    FEWEST_FOR_A_BOX,
+    Axis,
+    Box,
+    Boxes,
+    Chart,
+    Line,
+    Matrix,
+    Panel,
+    Ready,
+    Series,
+)
 from nnunet_spine_ext.report.charts.marks import wrapped
 from nnunet_spine_ext.report.palette import model_colour, shade
 
@@ -27,8 +38,6 @@ _INK = "#222222"
 _BORDER = "#d5dade"
 _LETTERS = 34
 _PANELS_A_ROW = 3
-_FEWEST_FOR_A_BOX = 5
-_MOST_MARKS = 25
 
 
 def write_figures(drawn: Iterable[Drawn], folder: Path) -> list[Path]:
@@ -109,9 +118,9 @@ def _places(figure: Boxes) -> list[float]:
 
 
 def _box(axes: Axes, series: Series, place: float) -> None:
-    values = [value for _, value in series.values if not math.isnan(value)]
+    values = [value for _, value in series.there]
     colour = _rgb(series.colour_index)
-    if len(values) >= _FEWEST_FOR_A_BOX:
+    if len(values) >= FEWEST_FOR_A_BOX:
         box = Box.of(values)
         axes.hlines(place, box.low, box.high, color=_INK, linewidth=1)
         axes.barh(place, box.third - box.first, left=box.first, height=0.6, color=(*colour, 0.45), edgecolor=_INK)
@@ -168,10 +177,9 @@ def _line(axes: Axes, line: Line) -> None:
     style = _DASHES[line.colour_index % len(_DASHES)] if len(line.points) > 1 else "none"
     marker, colour = _MARKERS[line.colour_index % len(_MARKERS)], _rgb(line.colour_index)
     x, y = [point.x for point in line.points], [point.y for point in line.points]
-    every = -(-len(x) // _MOST_MARKS)
     axes.plot(
         x, y, linestyle=style, marker=marker, color=colour, label=line.name, markersize=5, markeredgecolor=_INK,
-        markevery=max(1, every),
+        markevery=line.marked,
     )  # fmt: skip
     for point in line.points:
         if math.isfinite(point.low + point.high):
@@ -179,7 +187,7 @@ def _line(axes: Axes, line: Line) -> None:
 
 
 def _matrix(figure: Matrix) -> Canvas:
-    few = len(figure.columns) <= 8
+    few = figure.has_wide_cells
     wide, high = (0.95, 0.4) if few else (0.36, 0.28)
     canvas = Canvas(figsize=(wide * len(figure.columns) + 2.2, high * len(figure.rows) + 1.4))
     axes = canvas.add_subplot()
@@ -187,7 +195,7 @@ def _matrix(figure: Matrix) -> Canvas:
     axes.imshow(colours, aspect="auto")
     for i, row in enumerate(figure.texts):
         for j, text in enumerate(row):
-            ink = "white" if figure.shares[i][j] > 0.5 else _INK
+            ink = "white" if figure.is_dark(i, j) else _INK
             if text:
                 axes.text(j, i, text, ha="center", va="center", fontsize=8 if few else 6, color=ink)
     names = [_lines_of(name) for name in figure.columns]

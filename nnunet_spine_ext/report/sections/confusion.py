@@ -11,6 +11,7 @@ from nnunet_spine_ext.evaluation.confusion import BACKGROUND
 from nnunet_spine_ext.report.analysis import Analysis
 from nnunet_spine_ext.report.blocks import Block, Drawn, Fold, Section, Words
 from nnunet_spine_ext.report.charts.figures import Matrix
+from nnunet_spine_ext.report.numbers import percent
 from nnunet_spine_ext.report.sheets import Cell, Column, Sheet, name_cell
 
 _WRITTEN = 0.005
@@ -107,7 +108,7 @@ def _sheet(analysis: Analysis, counts: dict[str, pd.DataFrame], names: Sequence[
     rows = []
     for pair in chosen:
         found = [_at(table, pair) for table in shares.values()]
-        cells = (Cell(text=f"{value:.2%}".replace("%", " %"), values=(value,)) for value in found)
+        cells = (Cell(text=percent(value, 2), values=(value,)) for value in found)
         rows.append((name_cell(pair[0]), name_cell(pair[1]), *cells))
     return Sheet(
         key="confusions",

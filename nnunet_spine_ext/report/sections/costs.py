@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
+from nnunet_spine_ext.evaluation.statistics import Summary
 from nnunet_spine_ext.report.analysis import Analysis
 from nnunet_spine_ext.report.blocks import Block, Drawn, Fold, Section, Words
 from nnunet_spine_ext.report.charts.figures import Axis, Chart, Line, Panel, Point
 from nnunet_spine_ext.report.costs import QUANTITIES, Costs, Quantity
-from nnunet_spine_ext.report.sheets import Column, Sheet, name_cell
+from nnunet_spine_ext.report.sheets import MODEL, Column, Sheet, name_cell
 
 _DRAWN = (
     "parameters",
@@ -52,13 +53,13 @@ def costs_section(analysis: Analysis) -> Section | None:
 
 def _panels(analysis: Analysis, costs: Costs) -> tuple[Panel, ...]:
     by_key = {quantity.key: quantity for quantity in QUANTITIES}
-    models = analysis.results.models
+    means = [analysis.summary(model, metric=analysis.metric.key) for model in analysis.results.models]
     panels = [
         Panel(
             title=quantity.heading,
             x=Axis(name=quantity.heading, log=True),
             y=Axis(name="mean Dice"),
-            lines=tuple(line for model in models if (line := _point(analysis, costs, model, quantity))),
+            lines=tuple(line for mean in means if (line := _point(analysis, costs, mean, quantity))),
         )
         for key in _DRAWN
         if (quantity := by_key[key])
@@ -66,12 +67,12 @@ def _panels(analysis: Analysis, costs: Costs) -> tuple[Panel, ...]:
     return tuple(panel for panel in panels if panel.lines)[:_MOST_PANELS]
 
 
-def _point(analysis: Analysis, costs: Costs, model: str, quantity: Quantity) -> Line | None:
-    cost, found = costs.value(model, quantity.key), analysis.summary(model, metric=analysis.metric.key)
+def _point(analysis: Analysis, costs: Costs, found: Summary, quantity: Quantity) -> Line | None:
+    cost = costs.value(found.model, quantity.key)
     if not cost > 0 or math.isnan(found.mean):
         return None
     point = Point(x=cost * quantity.factor, y=found.mean, low=found.ci_low, high=found.ci_high)
-    return Line(name=model, colour_index=analysis.index(model), points=(point,))
+    return Line(name=found.model, colour_index=analysis.index(found.model), points=(point,))
 
 
 def _sheet(analysis: Analysis, costs: Costs, named: list[str], known: list[Quantity]) -> Sheet:
@@ -87,7 +88,7 @@ def _sheet(analysis: Analysis, costs: Costs, named: list[str], known: list[Quant
         key="costs",
         caption=f"{analysis.results.dataset}: costs of each model",
         columns=(
-            Column(key="model", heading="Model", numeric=False),
+            MODEL,
             *(Column(key=quantity.key, heading=quantity.heading) for quantity in known),
         ),
         rows=tuple(rows),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
+from nnunet_spine_ext.evaluation.statistics_tables import in_order
 from nnunet_spine_ext.report.analysis import Analysis
 from nnunet_spine_ext.report.blocks import Block, Section, Words
 from nnunet_spine_ext.report.numbers import shown, with_sd, worth
-from nnunet_spine_ext.report.sheets import Cell, Column, Sheet, fixed, name_cell, with_best
+from nnunet_spine_ext.report.sheets import MODEL, Cell, Column, Sheet, count_cell, fixed, name_cell, with_best
 
 
 def folds_section(analysis: Analysis) -> Section | None:
@@ -60,7 +61,7 @@ def _folds(analysis: Analysis) -> Sheet:
         key="folds",
         caption=f"{analysis.results.dataset}: mean Dice by fold, mean ± SD over folds",
         columns=(
-            Column(key="model", heading="Model", numeric=False),
+            MODEL,
             *(Column(key=f"fold_{name}", heading=f"Fold {name}") for name in folds[0].folds),
             Column(key="folds", heading="Mean ± SD of folds", parts=("mean", "sd")),
             Column(key="cases_mean", heading="Mean of cases"),
@@ -79,7 +80,7 @@ def _folds(analysis: Analysis) -> Sheet:
 
 def _seeds(analysis: Analysis) -> Sheet:
     metric = analysis.metric
-    names = sorted({seed for one in analysis.seeds for seed in one.seeds}, key=lambda name: (len(name), name))
+    names = in_order(seed for one in analysis.seeds for seed in one.seeds)
     rows = []
     for one in analysis.seeds:
         by_seed = dict(zip(one.seeds, one.seed_means, strict=True))
@@ -89,14 +90,14 @@ def _seeds(analysis: Analysis) -> Sheet:
                 name_cell(one.model, model=analysis.index(one.model)),
                 *(Cell(text=shown(mean, metric), values=(mean,)) for mean in means),
                 Cell(text=fixed(one.sd_between_seeds, 4), values=(one.sd_between_seeds,)),
-                Cell(text=str(one.cases), values=(one.cases,)),
+                count_cell(one.cases),
             )
         )
     return Sheet(
         key="seeds",
         caption=f"{analysis.results.dataset}: mean Dice by seed",
         columns=(
-            Column(key="model", heading="Model", numeric=False),
+            MODEL,
             *(Column(key=f"seed_{name or 'none'}", heading=f"Seed {name or '–'}") for name in names),
             Column(key="sd_between_seeds", heading="SD of seeds"),
             Column(key="cases", heading="Cases"),

@@ -10,8 +10,8 @@ from nnunet_spine_ext.report.analysis import Analysis
 from nnunet_spine_ext.report.blocks import Block, Drawn, Fold, Section, Words
 from nnunet_spine_ext.report.charts.figures import Matrix
 from nnunet_spine_ext.report.results import Results, Spread
-from nnunet_spine_ext.report.sections.summary import mean_cells
-from nnunet_spine_ext.report.sheets import Cell, Column, Sheet, fixed, name_cell
+from nnunet_spine_ext.report.sections.summary import MEAN_PARTS, mean_cells
+from nnunet_spine_ext.report.sheets import MODEL, Cell, Column, Sheet, fixed, name_cell
 
 LEVEL_KEYS = frozenset(metric.key for metric in LEVEL_METRICS)
 _MOST_CASES = 20
@@ -20,11 +20,7 @@ _MOST_CASES = 20
 def levels_section(analysis: Analysis) -> Section | None:
     """Return the section; None if no structure is a level, or levels were not measured."""
     results = analysis.results
-    named = [
-        s
-        for s in results.structures
-        if any(results.values(model=m, label=s, metric="identified").size for m in results.models)
-    ]
+    named = [s for s in results.structures if results.is_measured(label=s, metric="identified")]
     if not named:
         return None
     said = (
@@ -57,14 +53,13 @@ def _sheet(analysis: Analysis) -> Sheet:
         values = analysis.results.values(model=model, label=ALL_STRUCTURES, metric=number.key).dropna()
         cases = Cell(text=f"{int((values > 0).sum())} of {values.size}", values=(int((values > 0).sum()), values.size))
         rows.append((name_cell(model, model=i), rates[i], numbers[i], cases))
-    parts = ("mean", "sd", "ci_low", "ci_high", "n")
     return Sheet(
         key="levels",
         caption=f"{analysis.results.dataset}: vertebrae and discs, mean ± SD over cases (95 % bootstrap interval)",
         columns=(
-            Column(key="model", heading="Model", numeric=False),
-            Column(key=rate.key, heading=rate.title, parts=parts),
-            Column(key=number.key, heading=f"{number.title} a case", parts=parts),
+            MODEL,
+            Column(key=rate.key, heading=rate.title, parts=MEAN_PARTS),
+            Column(key=number.key, heading=f"{number.title} a case", parts=MEAN_PARTS),
             Column(key="cases_with_shift", heading="Cases with a shift", parts=("", "of")),
         ),
         rows=tuple(rows),
@@ -109,7 +104,7 @@ def _shifted(results: Results) -> Sheet:
         caption=f"{results.dataset}: cases with a label shift; + is towards the head",
         columns=(
             Column(key="case", heading="Case", numeric=False),
-            Column(key="model", heading="Model", numeric=False),
+            MODEL,
             Column(key="shifted_structures", heading="Shifted structures"),
             Column(key="common_shift", heading="Common shift (levels)"),
         ),

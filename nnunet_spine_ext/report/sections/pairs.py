@@ -9,7 +9,7 @@ from nnunet_spine_ext.report.analysis import Analysis
 from nnunet_spine_ext.report.blocks import Block, Drawn, Fold, Section, Words
 from nnunet_spine_ext.report.charts.figures import Axis, Boxes, Interval, Series
 from nnunet_spine_ext.report.numbers import interval, p_value, shown
-from nnunet_spine_ext.report.sheets import Cell, Column, Sheet, fixed, name_cell
+from nnunet_spine_ext.report.sheets import MODEL, Cell, Column, Sheet, count_cell, fixed, name_cell
 
 _ALL_DRAWN = 6
 """So many pairs are drawn where there is no baseline."""
@@ -115,7 +115,7 @@ def _against(analysis: Analysis, baseline: str) -> Sheet:
         key="statistics",
         caption=f"{analysis.results.dataset}: mean Dice minus that of {baseline}, paired (95 % bootstrap interval)",
         columns=(
-            Column(key="model", heading="Model", numeric=False),
+            MODEL,
             Column(key="difference_from_baseline", heading="Difference", parts=("mean", "ci_low", "ci_high")),
             Column(key="better", heading="Cases better"),
             Column(key="equal", heading="Equal"),
@@ -141,7 +141,7 @@ def _numbers(analysis: Analysis, test: PairedTest) -> tuple[Cell, ...]:
             values=(test.mean_difference, test.ci_low, test.ci_high),
             below=interval(test.ci_low, test.ci_high, metric, sign=True),
         ),
-        *(Cell(text=str(n), values=(n,)) for n in (test.second_higher, test.equal, test.first_higher)),
+        *(count_cell(n) for n in (test.second_higher, test.equal, test.first_higher)),
         Cell(text=p_value(test.p), values=(test.p,)),
         Cell(text=p_value(test.p_holm), values=(test.p_holm,)),
         Cell(text=fixed(test.rank_biserial, 2, sign=True), values=(test.rank_biserial,)),

@@ -11,7 +11,7 @@ from nnunet_spine_ext.report.blocks import Block, Fold, Section, Words
 from nnunet_spine_ext.report.costs import Costs
 from nnunet_spine_ext.report.paper_tables import PAPER_TABLES, PaperColumn, PaperRow, PaperTable
 from nnunet_spine_ext.report.results import Spread
-from nnunet_spine_ext.report.sheets import NOTHING, Cell, Column, Sheet, fixed, name_cell
+from nnunet_spine_ext.report.sheets import MODEL, NOTHING, Cell, Column, Sheet, fixed, name_cell
 
 _NARROW = 6
 """Columns up to which a deviation has room behind its value."""
@@ -74,7 +74,7 @@ def _sheet(analysis: Analysis, table: PaperTable, found: Sequence[tuple[PaperRow
         key=table.key,
         caption=f"{table.source}, and what was measured on {analysis.results.dataset}",
         columns=(
-            Column(key="model", heading="Model", numeric=False),
+            MODEL,
             Column(key="source", heading="Source", numeric=False),
             *(Column(key=column.heading, heading=column.heading) for column in table.columns),
         ),

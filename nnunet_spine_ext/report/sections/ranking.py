@@ -9,8 +9,8 @@ from nnunet_spine_ext.evaluation.statistics_cd import critical_difference_svg
 from nnunet_spine_ext.report.analysis import Analysis
 from nnunet_spine_ext.report.blocks import Block, Drawn, Section, Words
 from nnunet_spine_ext.report.charts.figures import Matrix, Ready
-from nnunet_spine_ext.report.numbers import p_value
-from nnunet_spine_ext.report.sheets import Cell, Column, Sheet, fixed, name_cell
+from nnunet_spine_ext.report.numbers import p_value, percent
+from nnunet_spine_ext.report.sheets import MODEL, Cell, Column, Sheet, fixed, name_cell
 
 
 def ranking_section(analysis: Analysis) -> Section | None:
@@ -87,7 +87,7 @@ def _ranks(analysis: Analysis) -> Matrix:
 def _percent(share: float) -> str:
     if share == 0:
         return ""
-    return "< 1 %" if share < 0.01 else f"{share:.0%}".replace("%", " %")
+    return "< 1 %" if share < 0.01 else percent(share)
 
 
 def _significance(analysis: Analysis) -> Matrix:
@@ -131,7 +131,7 @@ def _sheet(analysis: Analysis) -> Sheet:
                 Cell(text=str(rank.rank), values=(rank.rank or math.nan,)),
                 Cell(text=fixed(rank.mean_rank, 2), values=(rank.mean_rank,)),
                 Cell(text=f"{low:g} to {high:g}" if rank.ci_low else "–", values=(low, high)),
-                Cell(text=f"{rank.shares[0]:.1%}".replace("%", " %"), values=(rank.shares[0],)),
+                Cell(text=percent(rank.shares[0], 1), values=(rank.shares[0],)),
                 Cell(text=f"{beaten} of {len(analysis.ranks) - 1}", values=(beaten,)),
             )
         )
@@ -139,7 +139,7 @@ def _sheet(analysis: Analysis) -> Sheet:
         key="ranking",
         caption=f"{analysis.results.dataset}: rank by mean Dice, over resamples of the cases",
         columns=(
-            Column(key="model", heading="Model", numeric=False),
+            MODEL,
             Column(key="rank", heading="Rank"),
             Column(key="mean_rank", heading="Mean rank"),
             Column(key="rank_95", heading="95 % of ranks", parts=("low", "high")),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from nnunet_spine_ext.evaluation.metrics import Metric
-from nnunet_spine_ext.evaluation.structures import UNION
 from nnunet_spine_ext.report.analysis import Analysis
 from nnunet_spine_ext.report.blocks import Block, Drawn, Fold, Section, Words
 from nnunet_spine_ext.report.charts.figures import Axis, Boxes, Series
-from nnunet_spine_ext.report.numbers import headed, shown, with_sd, worth
+from nnunet_spine_ext.report.numbers import SPREAD_PARTS, headed, spread_cell, worth
 from nnunet_spine_ext.report.results import Results, Spread
 from nnunet_spine_ext.report.sections.levels import LEVEL_KEYS
 from nnunet_spine_ext.report.sheets import Cell, Column, Sheet, name_cell, with_best
@@ -37,32 +36,27 @@ def _words(metric: Metric) -> Words:
 
 def structure_sheet(results: Results, metric: Metric) -> Sheet:
     """Return mean ± SD over cases of `metric`, per structure and model; the last row may be the union of all."""
-    labels = (*results.structures, *([UNION] if len(results.structures) > 1 else []))
-    cases = {m: int(results.table.loc[results.table["model"] == m, "case"].nunique()) for m in results.models}
+    cases = {model: results.number_of_cases(model) for model in results.models}
     return Sheet(
         key=f"structures_{metric.key}",
         caption=f"{results.dataset}: {headed(metric)} of each structure, mean ± SD over cases",
         columns=(
             Column(key="structure", heading="Structure", numeric=False),
-            *(Column(key=m, heading=m, model=i, parts=("mean", "sd", "n")) for i, m in enumerate(results.models)),
+            *(Column(key=m, heading=m, model=i, parts=SPREAD_PARTS) for i, m in enumerate(results.models)),
         ),
-        rows=tuple((name_cell(label), *cells) for label in labels if (cells := _cells(results, label, metric, cases))),
+        rows=tuple(
+            (name_cell(label), *_cells(results, label, metric, cases))
+            for label in results.labels
+            if results.is_measured(label=label, metric=metric.key)
+        ),
     )
 
 
 def _cells(results: Results, label: str, metric: Metric, cases: dict[str, int]) -> list[Cell]:
-    """Return a cell for each model; none if nobody measured it."""
-    columns = [results.values(model=model, label=label, metric=metric.key) for model in results.models]
-    if not any(column.size for column in columns):
-        return []
-    spreads = [Spread.of(column) for column in columns]
+    """Return a cell for each model, the best marked."""
+    spreads = [Spread.of(results.values(model=model, label=label, metric=metric.key)) for model in results.models]
     cells = [
-        Cell(
-            text=shown(spread.mean, metric),
-            values=(spread.mean, spread.sd, spread.n),
-            small=with_sd(spread.sd, metric),
-            below=f"n = {spread.n}" if spread.n < cases[model] else "",
-        )
+        spread_cell(spread, metric, below=f"n = {spread.n}" if spread.n < cases[model] else "")
         for spread, model in zip(spreads, results.models, strict=True)
     ]
     return with_best(cells, [worth(spread.mean, metric) for spread in spreads])

@@ -12,9 +12,10 @@ from nnunet_spine_ext.report.charts.figures import Axis, Boxes, Interval, Series
 from nnunet_spine_ext.report.costs import IN_SUMMARY, Costs
 from nnunet_spine_ext.report.numbers import headed, interval, shown, with_sd, worth
 from nnunet_spine_ext.report.results import Values
-from nnunet_spine_ext.report.sheets import NOTHING, Cell, Column, Sheet, name_cell, with_best
+from nnunet_spine_ext.report.sheets import MODEL, NOTHING, Cell, Column, Sheet, count_cell, name_cell, with_best
 
-_MEAN_PARTS = ("mean", "sd", "ci_low", "ci_high", "n")
+MEAN_PARTS = ("mean", "sd", "ci_low", "ci_high", "n")
+"""What the values of `mean_cells` are."""
 _DISTANCES = ("hd95_surfel_mm", "hd95_voxel_mm", "assd_mm")
 _FURTHER: tuple[tuple[str | None, str], ...] = (
     (None, "iou"),
@@ -76,10 +77,10 @@ def _summary(analysis: Analysis) -> Sheet:
     metrics = [analysis.metric, *distances, *shares]
     quantities = costs.known(IN_SUMMARY)
     columns = [
-        Column(key="model", heading="Model", numeric=False),
-        Column(key=metrics[0].key, heading=headed(metrics[0]), parts=_MEAN_PARTS),
+        MODEL,
+        Column(key=metrics[0].key, heading=headed(metrics[0]), parts=MEAN_PARTS),
         Column(key="rank", heading="Rank", parts=("", "ci_low", "ci_high")),
-        *(Column(key=metric.key, heading=headed(metric), parts=_MEAN_PARTS) for metric in metrics[1:]),
+        *(Column(key=metric.key, heading=headed(metric), parts=MEAN_PARTS) for metric in metrics[1:]),
         *(Column(key=quantity.key, heading=quantity.heading) for quantity in quantities),
         Column(key="cases", heading="Cases"),
     ]
@@ -91,7 +92,7 @@ def _summary(analysis: Analysis) -> Sheet:
             _rank_cell(analysis, i),
             *(column[i] for column in means[1:]),
             *(costs.cell(model, quantity) for quantity in quantities),
-            _count_cell(_cases(analysis, model)),
+            count_cell(analysis.results.number_of_cases(model)),
         )
         for i, model in enumerate(models)
     ]
@@ -120,15 +121,6 @@ def _rank_cell(analysis: Analysis, index: int) -> Cell:
     )
 
 
-def _count_cell(count: int) -> Cell:
-    return Cell(text=str(count), values=(count,))
-
-
-def _cases(analysis: Analysis, model: str) -> int:
-    table = analysis.results.table
-    return int(table.loc[table["model"] == model, "case"].nunique())
-
-
 def _further(analysis: Analysis) -> Sheet:
     """Return other overlap metrics, and how many values the means leave out."""
     results = analysis.results
@@ -143,12 +135,12 @@ def _further(analysis: Analysis) -> Sheet:
         key="further_metrics",
         caption=f"{results.dataset}: further metrics, mean ± SD over cases (95 % bootstrap interval)",
         columns=(
-            Column(key="model", heading="Model", numeric=False),
+            MODEL,
             *(
                 Column(
                     key=_file_key(label, metric),
                     heading=_TITLES.get((label or "", metric.key), headed(metric)),
-                    parts=_MEAN_PARTS,
+                    parts=MEAN_PARTS,
                 )
                 for label, metric in chosen
             ),
@@ -164,7 +156,7 @@ def _is_there(analysis: Analysis, label: str | None, key: str) -> bool:
         return False
     if label is None:
         return METRICS[key] in analysis.results.metrics
-    return any(len(analysis.results.values(model=m, label=label, metric=key)) for m in analysis.results.models)
+    return analysis.results.is_measured(label=label, metric=key)
 
 
 def _file_key(label: str | None, metric: Metric) -> str:
