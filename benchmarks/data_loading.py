@@ -232,10 +232,10 @@ def report(plans: dict[str, Any], configuration: str, *, samples: int, device: s
     )
     seconds = batch_seconds(loader, pipeline, batches=max(20, 2 * samples), device=device)
     where, left = "the GPU" if device == "cuda" else "one thread of the CPU", 1000 * batch * steps[0].expected
+    mean, least, most = (1000 * f(seconds) for f in (statistics.fmean, min, max))
     print(
-        f"\nIn its form for batches (`<Trainer>GPUAug`), on {where}: {1000 * statistics.fmean(seconds):.0f} ms a batch on "
-        f"average ({1000 * min(seconds):.0f} to {1000 * max(seconds):.0f}, as most windows are not turned and some are); "
-        f"{left:.0f} ms of reading and cropping stay with the workers.",
+        f"\nIn its form for batches (`<Trainer>GPUAug`), on {where}: {mean:.0f} ms a batch on average ({least:.0f} to "
+        f"{most:.0f}: most windows are not turned, some are); {left:.0f} ms of reading and cropping stay with the workers.",
         flush=True,
     )
 
