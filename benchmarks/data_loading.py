@@ -235,7 +235,8 @@ def report(plans: dict[str, Any], configuration: str, *, samples: int, device: s
     mean, least, most = (1000 * f(seconds) for f in (statistics.fmean, min, max))
     print(
         f"\nIn its form for batches (`<Trainer>GPUAug`), on {where}: {mean:.0f} ms a batch on average ({least:.0f} to "
-        f"{most:.0f}: most windows are not turned, some are); {left:.0f} ms of reading and cropping stay with the workers.",
+        f"{most:.0f}: most windows are not turned, some are); {left:.0f} ms of reading and cropping stay with the "
+        "workers.",
         flush=True,
     )
 

@@ -59,6 +59,8 @@ def test_json_that_cannot_be_read_is_a_finding(tmp_path: Path, content: str, fou
     for read in (files.read_json, files.read_json_if_there):
         with pytest.raises(DataError, match=rf"log\.json: {found}.* Mend it"):
             read(path)
+    with pytest.raises(DataError, match="cannot be read: Is a directory"):
+        files.read_json(tmp_path)
     files.write_json({"Belavý": [1, 2]}, path)
     assert files.read_json(path) == files.read_json_if_there(path) == {"Belavý": [1, 2]}
 

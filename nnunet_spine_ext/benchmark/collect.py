@@ -15,7 +15,7 @@ from nnunet_spine_ext.benchmark.comparison import Comparison
 from nnunet_spine_ext.benchmark.jobs.job import Job
 from nnunet_spine_ext.benchmark.jobs.state import State, state_of
 from nnunet_spine_ext.benchmark.jobs.status import JobStatus, look_at
-from nnunet_spine_ext.data.files import sha256_of, whole_file, write_text, writing
+from nnunet_spine_ext.data.files import make_folder, sha256_of, whole_file, write_text
 from nnunet_spine_ext.errors import DataError
 from nnunet_spine_ext.evaluation.confusion import confusion_path
 from nnunet_spine_ext.evaluation.dataset import evaluate_dataset
@@ -112,8 +112,7 @@ def _lines(tables: Sequence[Path]) -> Iterable[str]:
 def _evaluate(job: Job, folder: Path, *, processes: int) -> Path:
     """Return the job's table of metrics, written unless it is there for just these predictions."""
     table = folder / "metrics" / f"{job.name}.csv"
-    with writing(table.parent):
-        table.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(table.parent)
     stamp = table.with_name(f"{table.name}.stamp")
     signature = f"{job.model.title}\n{sha256_of(job.summary)}\n"
     there = stamp.read_text(encoding="utf-8") if stamp.is_file() else ""

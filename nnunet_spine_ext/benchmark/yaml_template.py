@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nnunet_spine_ext.benchmark.plan import STOCK_PLANS, Entry, Plan
 from nnunet_spine_ext.benchmark.yaml_plan import PLAN_FILE, read_plan
-from nnunet_spine_ext.data.files import write_text, writing
+from nnunet_spine_ext.data.files import make_folder, write_text
 from nnunet_spine_ext.errors import SetupError
 
 
@@ -28,8 +28,7 @@ def write_plan(plan: Plan, folder: Path) -> Path:
     file = folder / PLAN_FILE
     if file.exists():
         raise SetupError(f"{file} is there already. Edit it, or name another folder with -o.")
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     draft = folder / f".new.{PLAN_FILE}"
     write_text(plan_text(plan), draft)
     try:

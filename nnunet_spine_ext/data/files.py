@@ -43,6 +43,16 @@ def writing(path: Path) -> Iterator[None]:
         raise DataError.of(path, f"cannot be written: {reason}", remedy) from error
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, with those above it; one that is there stays as it is.
+
+    Raises:
+        DataError: it cannot be made.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a name beside `path` to write to; rename it to `path` at the end.
@@ -91,6 +101,10 @@ def read_json_value(path: Path) -> Any:  # noqa: ANN401
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError.of(path, "no such file", "Check the folder.") from error
+    except OSError as error:
+        raise DataError.of(
+            path, f"cannot be read: {error.strerror or error}", "Check the file and the disk."
+        ) from error
     except ValueError as error:
         raise DataError.of(path, f"is no JSON ({error})", "Mend it, or write it anew.") from error
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from nnunet_spine_ext.data import n4
 from nnunet_spine_ext.data.cases import Step, UnrepairableError
-from nnunet_spine_ext.data.files import sha256_of, write_json, writing
+from nnunet_spine_ext.data.files import make_folder, sha256_of, write_json
 from nnunet_spine_ext.data.geometry import Grid, flattened, write_image
 from nnunet_spine_ext.data.n4_options import N4Options
 from nnunet_spine_ext.data.parallel import in_parallel
@@ -90,8 +90,7 @@ def prepare_folder(images: Path, output: Path, *, preparation: Preparation, proc
     """
     if images.resolve() == output.resolve():
         raise DataError.of(output, "is the folder of the originals", "Choose another folder with -o.")
-    with writing(output):
-        output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     tasks = _tasks(images, output, preparation)
     results = in_parallel(_prepare_one, tasks, processes=processes, description="Preparing")
     done = {t.target.name: r for t, r in zip(tasks, results, strict=True) if not isinstance(r, DataError)}

@@ -19,7 +19,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from nnunet_spine_ext.data.files import whole_file, write_json, writing
+from nnunet_spine_ext.data.files import make_folder, whole_file, write_json
 from nnunet_spine_ext.data.geometry import Array
 from nnunet_spine_ext.data.parallel import in_parallel
 from nnunet_spine_ext.data.phantom_shapes import FIELD_OF_VIEW_MM
@@ -105,8 +105,7 @@ def write_phantom(
             )
     missing = [task for task in tasks if not (task.image.is_file() and task.mask.is_file())]
     for folder in sorted({folder for task in missing for folder in (task.image.parent, task.mask.parent)}):
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     in_parallel(_write_case, missing, processes=processes, description="Phantom")
 
 
@@ -133,8 +132,7 @@ def _claim(out: Path, settings: dict[str, int]) -> None:
     """
     path = out / SETTINGS_FILE
     if not path.is_file():
-        with writing(out):
-            out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         write_json(settings, path)
         return
     try:

@@ -17,7 +17,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from nnunet_spine_ext import __version__
-from nnunet_spine_ext.data.files import write_text, writing
+from nnunet_spine_ext.data.files import make_folder, write_text
 from nnunet_spine_ext.errors import SpineExtError
 from nnunet_spine_ext.evaluation.confusion import confusion_path
 from nnunet_spine_ext.evaluation.metrics import METRICS, Metric
@@ -117,8 +117,7 @@ def write_page(
     by_folder = {source.model: trainer for source in inputs.sources if (trainer := trainer_of(source))}
     sections, missing = assemble(analysis, {**by_folder, **inputs.comparison.trainers})
     page = _render(inputs, analysis, sections, title=title, overlay_cases=overlay_cases, missing=missing)
-    with writing(output):
-        output.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(output.parent)
     if tables is not None:
         write_sheets((sheet for section in sections for sheet in section.sheets), tables)
     if figures is not None:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
-from nnunet_spine_ext.data.files import write_text, writing
+from nnunet_spine_ext.data.files import make_folder, write_text
 from nnunet_spine_ext.report.sheets import Cell, Sheet, Value
 
 _LATEX = {
@@ -29,8 +29,7 @@ def write_sheets(sheets: Iterable[Sheet], folder: Path) -> list[Path]:
     Raises:
         DataError: the folder or a file cannot be written.
     """
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     written = []
     for sheet in sheets:
         for ending, form in ((".csv", as_csv), (".md", as_markdown), (".tex", as_latex)):

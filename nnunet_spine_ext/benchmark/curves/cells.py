@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_spine_ext.data.files import sha256_of, whole_file, writing
+from nnunet_spine_ext.data.files import make_folder, sha256_of, whole_file, writing
 from nnunet_spine_ext.data.locks import FolderBusyError, make_and_share
 from nnunet_spine_ext.errors import SetupError
 
@@ -97,8 +97,7 @@ class CellStore:
             DataError: it cannot be written.
         """
         file = self.file(cell)
-        with writing(file):
-            file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(file.parent)
         with whole_file(file) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
             csv.writer(stream, lineterminator="\n").writerows(rows)
         for other in file.parent.glob(f"{cell.place[-1]}.*.csv"):

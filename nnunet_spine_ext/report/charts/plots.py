@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import NullLocator
 
-from nnunet_spine_ext.data.files import whole_file, writing
+from nnunet_spine_ext.data.files import make_folder, whole_file
 from nnunet_spine_ext.report.blocks import Drawn
 from nnunet_spine_ext.report.charts.axes import Scale
 from nnunet_spine_ext.report.charts.figures import (
@@ -49,8 +49,7 @@ def write_figures(drawn: Iterable[Drawn], folder: Path) -> list[Path]:
     Raises:
         DataError: the folder or a file cannot be written.
     """
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     written = []
     for one in drawn:
         if isinstance(one.figure, Ready):
