@@ -237,6 +237,14 @@ def test_every_trainer_trains_validates_and_predicts(thick_slices: Workspace, na
     shutil.rmtree(model)  # checkpoints of half a gigabyte each
 
 
+def test_a_variant_for_the_gpu_trains_and_predicts_without_one(workspace: Workspace) -> None:
+    trainer = "SpineHybridTrainerGPUAug_1epochs_2iterations"
+    said = workspace.train("3d_fullres", trainer=trainer, plans="SpineHybridPlans")
+    assert "Augmentation: by nnU-Net's workers on the CPU, as there is no GPU." in said
+    predicted = workspace.predict("by_gpu_variant", "3d_fullres", trainer=trainer, plans="SpineHybridPlans")
+    assert label_maps(predicted)
+
+
 def test_find_best_configuration(trained: Workspace) -> None:
     output = trained.run(
         *("nnUNetv2_find_best_configuration", DATASET, "-p", "SpineHybridPlans", "-c", "2d", "3d_fullres"),
