@@ -12,7 +12,9 @@ from nnunet_spine_ext.report.charts.marks import DASHES, mark
 from nnunet_spine_ext.report.palette import css, model_colour
 
 _WIDTH, _HEIGHT = 400, 270
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 24, 46
+_RIGHT, _TOP, _BOTTOM = 14, 24, 46
+_NAME_PX, _PX_PER_LETTER = 26, 6.6
+"""Left of the plot: the upright name of the axis, then the longest number at its ticks."""
 
 
 def draw_chart(figure: Chart) -> Markup:
@@ -23,31 +25,32 @@ def draw_chart(figure: Chart) -> Markup:
 
 def _panel(panel: Panel, title: str) -> Markup:
     points = [point for line in panel.lines for point in line.points]
-    x = Scale.of(panel.x, [p.x for p in points], start_px=_LEFT, end_px=_WIDTH - _RIGHT)
     heights = [v for p in points for v in (p.y, p.low, p.high)]
     y = Scale.of(panel.y, heights, start_px=_HEIGHT - _BOTTOM, end_px=_TOP)
+    left = _NAME_PX + round(_PX_PER_LETTER * max(len(text) for _, text in y.ticks()))
+    x = Scale.of(panel.x, [p.x for p in points], start_px=left, end_px=_WIDTH - _RIGHT)
     lines = Markup("".join(_line(line, x, y) for line in panel.lines))
     return Markup(
         "<svg class='plot panel' viewBox='0 0 {} {}' role='img' aria-label='{}'>{}"
         "<text class='title' x='{}' y='14'>{}</text>{}</svg>"
-    ).format(_WIDTH, _HEIGHT, f"{title}: {panel.title}", Markup(_axes(panel, x, y)), _LEFT, panel.title, lines)
+    ).format(_WIDTH, _HEIGHT, f"{title}: {panel.title}", Markup(_axes(panel, x, y)), left, panel.title, lines)
 
 
 def _axes(panel: Panel, x: Scale, y: Scale) -> str:
-    down, across = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
+    left, down, across = x.start_px, _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
     upright = "".join(
         f'<line class="grid" x1="{x.at(t):.1f}" x2="{x.at(t):.1f}" y1="{_TOP}" y2="{down}"/>'
         f'<text class="tick" x="{x.at(t):.1f}" y="{down + 14}">{text}</text>'
         for t, text in x.ticks()
     )
     level = "".join(
-        f'<line class="grid" x1="{_LEFT}" x2="{across}" y1="{y.at(t):.1f}" y2="{y.at(t):.1f}"/>'
-        f'<text class="tick end" x="{_LEFT - 6}" y="{y.at(t) + 4:.1f}">{text}</text>'
+        f'<line class="grid" x1="{left}" x2="{across}" y1="{y.at(t):.1f}" y2="{y.at(t):.1f}"/>'
+        f'<text class="tick end" x="{left - 6}" y="{y.at(t) + 4:.1f}">{text}</text>'
         for t, text in y.ticks()
     )
     middle = (_TOP + down) / 2
     return (
-        f'{upright}{level}<text class="axis" x="{(_LEFT + across) / 2}" y="{down + 32}">{escape(panel.x.name)}</text>'
+        f'{upright}{level}<text class="axis" x="{(left + across) / 2}" y="{down + 32}">{escape(panel.x.name)}</text>'
         f'<text class="axis" transform="translate(13 {middle}) rotate(-90)">{escape(panel.y.name)}</text>'
     )
 
