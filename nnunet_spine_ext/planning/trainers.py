@@ -20,7 +20,8 @@ from nnunet_spine_ext.paths import make_trainers_findable
 STOCK_PLANS = "SpineStockPlans"
 """Our plans for stock networks: never `nnUNetPlans`, which belongs to nnU-Net."""
 
-LENGTH_SUFFIX = re.compile(r"(_\d+(epochs?|iterations?))+$")
+VARIANT_SUFFIX = re.compile(r"(GPUAug)?(_\d+(epochs?|iterations?))*$")
+"""What a variant bears behind its trainer's name; plans are made for the trainer."""
 
 
 def find_trainer(name: str) -> type[nnUNetTrainer]:
@@ -43,7 +44,7 @@ def find_trainer(name: str) -> type[nnUNetTrainer]:
 
 def plans_name_of(trainer: type[nnUNetTrainer]) -> str:
     """Return the name of the plans made for a trainer: SpineHybridTrainer_5epochs → SpineHybridPlans."""
-    name = LENGTH_SUFFIX.sub("", trainer.__name__).removesuffix("Trainer") + "Plans"
+    name = VARIANT_SUFFIX.sub("", trainer.__name__).removesuffix("Trainer") + "Plans"
     return STOCK_PLANS if name.lower().startswith("nnunet") else name
 
 

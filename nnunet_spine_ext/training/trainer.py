@@ -39,7 +39,7 @@ from nnunet_spine_ext.training.guards import (
 from nnunet_spine_ext.training.memory_check import check_memory
 from nnunet_spine_ext.training.mirroring import choose_mirroring
 from nnunet_spine_ext.training.network import build_network, resolve_architecture, set_deep_supervision, unwrapped
-from nnunet_spine_ext.training.patch_check import check_patch
+from nnunet_spine_ext.training.patch_check import check_dimensions, check_patch
 from nnunet_spine_ext.training.recipe import Recipe
 from nnunet_spine_ext.training.repeatable import RepeatableTrainer
 from nnunet_spine_ext.training.startup import library_messages, provenance, startup_lines
@@ -94,7 +94,8 @@ class SpineTrainer(RepeatableTrainer):
         return int(self.plans_manager.dataset_name.split("_")[0].removeprefix("Dataset"))
 
     def check_suitable(self) -> None:
-        """Raise a `SetupError` where this recipe cannot train this dataset or configuration. Hook; nothing here."""
+        """Raise a `SetupError` where this recipe cannot train dataset or configuration. Hook; the planner asks too."""
+        check_dimensions(self)
 
     def initialize(self) -> None:
         """Build network, optimizer and loss as nnU-Net does; load published weights; log what was built."""

@@ -13,6 +13,7 @@ import pytest
 import torch
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from nnunet_spine_ext.errors import PlanError
 from nnunet_spine_ext.networks.registry import NETWORKS
 from nnunet_spine_ext.planning.counting import UnsuitableError
 from nnunet_spine_ext.planning.fixed import FixedByRecipe
@@ -64,6 +65,12 @@ def test_a_plan_fits_the_network_of_its_trainer(nnunet_folders: NnunetFolders, t
     check_plan(trainer, "3d_fullres")
 
 
+def test_a_network_of_three_dimensions_is_not_planned_in_2d(nnunet_folders: NnunetFolders) -> None:
+    write_dataset(nnunet_folders, **DATASET)
+    with pytest.raises(UnsuitableError, match="SpineHybridPaperTrainer trains a 3D network; this configuration is 2D"):
+        check_plan("SpineHybridPaperTrainer", "2d")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("configuration", ["2d", "25d", "3d_fullres"])
 @pytest.mark.parametrize("trainer", TRAINERS)
@@ -74,5 +81,5 @@ def test_every_trainer_is_planned_or_refuses(nnunet_folders: NnunetFolders, trai
     own = "3d_fullres" if 3 in NETWORKS[found.network_name].dims else "2d"
     try:
         check_plan(trainer, configuration)
-    except UnsuitableError:
+    except PlanError:  # not for this configuration, or too large a network for the target
         assert configuration != (FixedByRecipe.of(found).configuration or own)

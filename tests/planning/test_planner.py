@@ -335,6 +335,8 @@ def test_folds_that_disagree_are_named(nnunet_folders: NnunetFolders) -> None:
         ("SpineHybridTrainer", "SpineHybridPlans"),
         ("SpineHybridTrainer_5epochs", "SpineHybridPlans"),
         ("SpineHybridTrainer_1epochs_2iterations", "SpineHybridPlans"),
+        ("SpineHybridTrainerGPUAug", "SpineHybridPlans"),
+        ("SpineHybridTrainerGPUAug_1epochs_2iterations", "SpineHybridPlans"),
         ("SpineHybridNoHANCTrainer", "SpineHybridNoHANCPlans"),
         ("SpineBaselineTrainer", "SpineBaselinePlans"),
         ("nnUNetTrainer", "SpineStockPlans"),
