@@ -5,19 +5,18 @@ It is what `benchmark.yaml` holds (`yaml_plan.py` reads it, `yaml_template.py` w
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from nnunet_spine_ext.benchmark.models import Model
+from nnunet_spine_ext.variant_names import full_length
 
 STOCK_PLANS = "nnUNetPlans"
 STOCK_TRAINER = "nnUNetTrainer"
 STOCK_TRAINER_OF_ANY_LENGTH = "SpineBaselineTrainer"
 """nnU-Net's own network under our base class, which nnU-Net's trainer lacks: lengths, seeds, kept epochs."""
 
-LENGTH = re.compile(r"_[1-9][0-9]*epochs?(_[1-9][0-9]*iterations)?$")
 DEVICES = ("cuda", "cpu")
 FOLDS = (0, 1, 2, 3, 4)
 
@@ -86,11 +85,6 @@ class Plan:
             for configuration in entry.configurations
         ]
         return distinct_titles(models)
-
-
-def full_length(trainer: str) -> str:
-    """Return a trainer's name without its length: SpineHybridTrainer_5epochs → SpineHybridTrainer."""
-    return LENGTH.sub("", trainer)
 
 
 def is_stock(trainer: str) -> bool:

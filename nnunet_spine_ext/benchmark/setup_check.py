@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nnunet_spine_ext.benchmark.jobs.local_queue import local_slots
 from nnunet_spine_ext.benchmark.models import Model
-from nnunet_spine_ext.benchmark.plan import STOCK_PLANS, Plan, full_length, is_stock
+from nnunet_spine_ext.benchmark.plan import STOCK_PLANS, Plan, is_stock
 from nnunet_spine_ext.data.splits import FOLDS
 from nnunet_spine_ext.data.splits_file import SPLITS_FILE, read_validation_cases
 from nnunet_spine_ext.errors import DataError, Finding, SetupError
@@ -16,6 +16,7 @@ from nnunet_spine_ext.networks.plans_file import ancestry
 from nnunet_spine_ext.paths import dataset_folder
 from nnunet_spine_ext.planning.plans_file import read_plans
 from nnunet_spine_ext.planning.sharing import is_preprocessed
+from nnunet_spine_ext.variant_names import full_length
 
 VARIABLES = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 

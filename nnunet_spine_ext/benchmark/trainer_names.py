@@ -12,14 +12,12 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
-from nnunet_spine_ext.benchmark.plan import LENGTH, full_length
 from nnunet_spine_ext.paths import TRAINERS_VARIABLE, trainers_dir
+from nnunet_spine_ext.variant_names import GPU_AUGMENTATION, LENGTH, full_length
 
 _CLASS = re.compile(r"^class (\w+)\(", re.MULTILINE)
 _ANY_LENGTH = "epoch_variants("
 """What a module of trainers calls to answer for every `<Trainer>[GPUAug]_<N>epochs`."""
-
-_GPU_AUGMENTATION = "GPUAug"
 
 
 def known_trainers() -> dict[str, Path]:
@@ -31,7 +29,7 @@ def known_trainers() -> dict[str, Path]:
             for name in _CLASS.findall(text):
                 found.setdefault(name, file)
                 if _ANY_LENGTH in text:
-                    found.setdefault(name + _GPU_AUGMENTATION, file)
+                    found.setdefault(name + GPU_AUGMENTATION, file)
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from importlib import import_module
@@ -16,12 +15,10 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
 from nnunet_spine_ext.errors import SetupError
 from nnunet_spine_ext.paths import make_trainers_findable
+from nnunet_spine_ext.variant_names import varied_trainer
 
 STOCK_PLANS = "SpineStockPlans"
 """Our plans for stock networks: never `nnUNetPlans`, which belongs to nnU-Net."""
-
-VARIANT_SUFFIX = re.compile(r"(GPUAug)?(_\d+(epochs?|iterations?))*$")
-"""What a variant bears behind its trainer's name; plans are made for the trainer."""
 
 
 def find_trainer(name: str) -> type[nnUNetTrainer]:
@@ -44,7 +41,7 @@ def find_trainer(name: str) -> type[nnUNetTrainer]:
 
 def plans_name_of(trainer: type[nnUNetTrainer]) -> str:
     """Return the name of the plans made for a trainer: SpineHybridTrainer_5epochs → SpineHybridPlans."""
-    name = VARIANT_SUFFIX.sub("", trainer.__name__).removesuffix("Trainer") + "Plans"
+    name = varied_trainer(trainer.__name__).removesuffix("Trainer") + "Plans"
     return STOCK_PLANS if name.lower().startswith("nnunet") else name
 
 

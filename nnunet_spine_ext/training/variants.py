@@ -14,8 +14,7 @@ from dataclasses import replace
 from nnunet_spine_ext.training.gpu_augmentation.trainer import GPUAugmentation
 from nnunet_spine_ext.training.recipe import Recipe
 from nnunet_spine_ext.training.trainer import SpineTrainer
-
-GPU_AUGMENTATION = "GPUAug"
+from nnunet_spine_ext.variant_names import GPU_AUGMENTATION
 
 _VARIANT = re.compile(
     rf"(?P<base>\w+?)(?P<gpu>{GPU_AUGMENTATION})?"

@@ -26,6 +26,8 @@ from tests.planning.synthetic import LABELS, write_dataset
 TRAINERS = [name for row in NETWORKS.values() for name in row.trainers]
 SHOWN = ["SpineUNetPPTrainer", "SpineMiniSegTrainer", pytest.param("SpineTransUNetTrainer", marks=pytest.mark.slow)]
 """Supervision at full resolution, stages of its own on a plan, and a network tied to its patch."""
+TOO_LARGE = ("SpineHybridPaperTrainer", "25d")
+"""744 million weights; in 3d_fullres its recipe fixes the patch, whatever that costs."""
 DATASET: dict[str, Any] = {"shape": (12, 96, 72), "spacing_mm": (4.4, 0.9, 0.9)}
 
 
@@ -71,15 +73,23 @@ def test_a_network_of_three_dimensions_is_not_planned_in_2d(nnunet_folders: Nnun
         check_plan("SpineHybridPaperTrainer", "2d")
 
 
+def test_a_network_too_large_for_the_target_is_refused_with_its_figures(nnunet_folders: NnunetFolders) -> None:
+    write_dataset(nnunet_folders, **DATASET)
+    with pytest.raises(PlanError, match="SpineHybridPaperTrainer does not fit 8 GB: its smallest patch 12×32×32"):
+        check_plan(*TOO_LARGE)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("configuration", ["2d", "25d", "3d_fullres"])
 @pytest.mark.parametrize("trainer", TRAINERS)
 def test_every_trainer_is_planned_or_refuses(nnunet_folders: NnunetFolders, trainer: str, configuration: str) -> None:
     write_dataset(nnunet_folders, **DATASET)
+    if (trainer, configuration) == TOO_LARGE:
+        pytest.skip("tested above: refused for its size, whatever the configuration")
     found = find_trainer(trainer)
     assert found.network_name is not None
     own = "3d_fullres" if 3 in NETWORKS[found.network_name].dims else "2d"
     try:
         check_plan(trainer, configuration)
-    except PlanError:  # not for this configuration, or too large a network for the target
+    except UnsuitableError:
         assert configuration != (FixedByRecipe.of(found).configuration or own)

@@ -120,9 +120,9 @@ def test_the_loss_falls_on_a_batch_seen_again(make_small: MakeTrainer, name: str
     train_loader, _ = trainer.get_dataloaders()
     seen = next(train_loader)
     trainer.on_train_epoch_start()
-    losses = [float(trainer.train_step(seen)["loss"]) for _ in range(25)]
-    # Residual blocks begin small (`RESIDUAL_SCALE`), so a deep encoder's first steps are short ones.
-    assert max(losses[-5:]) < losses[0] - 0.05
+    # Residual blocks begin small (`RESIDUAL_SCALE`), so a deep encoder's first steps are short ones: forty of them.
+    losses = [float(trainer.train_step(seen)["loss"]) for _ in range(40)]
+    assert min(losses[-5:]) < losses[0] - 0.1
 
 
 def test_a_second_head_reaches_the_loss(make_small: MakeTrainer) -> None:

@@ -117,17 +117,17 @@ def scale_contrast(windows: Windows, drawn: Drawn, transform: ContrastTransform)
 def correct_gamma(windows: Windows, drawn: Drawn, transform: GammaTransform) -> None:  # noqa: ARG001
     """Raise each plane, scaled to 0..1, to a power; some upside down, some with mean and deviation restored."""
     planes = windows.planes
-    chosen, exponents = _by_plane(windows, drawn, "gamma")
+    chosen, exponents, inverted, retained = _by_plane(windows, drawn, "gamma", "invert_image", "retain_stats")
     if not chosen:
         return
     where = rows(chosen, planes)
-    sign = column([1 - 2 * inverted for inverted in _by_plane(windows, drawn, "invert_image")[1]], planes)
+    sign = column([1 - 2 * upside_down for upside_down in inverted], planes)
     part = planes[where] * sign
     least, most = part.amin(_spatial(part), keepdim=True), part.amax(_spatial(part), keepdim=True)
     spread = most - least
     curved = ((part - least) / spread.clamp(min=EPSILON)) ** column(exponents, planes) * spread + least
     restored = (curved - _mean(curved)) * (_deviation(part) / _deviation(curved).clamp(min=EPSILON)) + _mean(part)
-    retain = column(_by_plane(windows, drawn, "retain_stats")[1], planes) > 0
+    retain = column(retained, planes) > 0
     planes.index_copy_(0, where, torch.where(retain, restored, curved) * sign)
 
 
@@ -145,15 +145,16 @@ def lower_resolution(windows: Windows, drawn: Drawn, transform: SimulateLowResol
             plane.copy_(interpolate(coarse, shape, mode=_LINEAR[len(shape)])[0, 0])
 
 
-def _by_plane(windows: Windows, drawn: Drawn, key: str) -> tuple[list[int], list[float]]:
-    """Return the planes that a transform changes, and what it drew for each under a name."""
-    chosen: list[int] = []
-    values: list[float] = []
+def _by_plane(windows: Windows, drawn: Drawn, *keys: str) -> tuple[list[Any], ...]:
+    """Return the planes that a transform changes, and for each key what it drew for each of them."""
+    columns: tuple[list[Any], ...] = ([], *([] for _ in keys))
     for window, parameters in drawn.items():
         channels = _numbers(parameters["apply_to_channel"])
-        chosen += [windows.plane(window, channel) for channel in channels]
-        values += _numbers(parameters[key]) if channels else []
-    return chosen, values
+        if channels:
+            planes = [windows.plane(window, channel) for channel in channels]
+            for values, found in zip(columns, (planes, *(_numbers(parameters[key]) for key in keys)), strict=True):
+                values += found
+    return columns
 
 
 def _numbers(drawn: Tensor | Sequence[Any]) -> list[Any]:
