@@ -115,8 +115,9 @@ def _ux_block(self: UXBlock, x: Tensor) -> Tensor:
     return x + (y * self.layer_scale.view(-1, *ones)).to(x.dtype)
 
 
-def _up_block(self: UpBlock, x: Tensor) -> Tensor:
+def _up_block(self: UpBlock, x: Tensor, *skip: Tensor) -> Tensor:
     """Convolve the shortcut after the repetition, at the high resolution."""
+    x = torch.cat((x, *skip), dim=1)
     main: Tensor = self.main(x)
     shortcut: Tensor = self.shortcut(F.interpolate(x, size=main.shape[2:], mode="nearest-exact"))
     return (main + shortcut) * INV_SQRT2

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from nnunet_spine_ext.networks.blocks.hanc import HANCLink
 from nnunet_spine_ext.networks.blocks.layers import ConvNormAct, Layers
+from nnunet_spine_ext.networks.blocks.recompute import recomputed_between_convolutions
 from nnunet_spine_ext.networks.blocks.residual import ResBlock
 from nnunet_spine_ext.networks.blocks.upsample import UpBlock
 from nnunet_spine_ext.networks.blocks.ux import DenseUXBlock, UXBlock
@@ -37,7 +38,7 @@ class HybridParts:
         """Return one block of an encoder stage."""
         o = self.options
         if o.plane_block == "res":
-            return ResBlock(channels, channels, layers=self.layers)
+            return ResBlock(channels, channels, layers=self.layers, recompute=o.recompute)
         if o.ux_variant == "dense":
             return DenseUXBlock(channels, layers=self.layers, kernel=o.plane_kernel, second_conv=o.ux_second_conv)
         return UXBlock(
@@ -50,7 +51,7 @@ class HybridParts:
         if o.link_block == "identity":
             return nn.Identity()
         if o.link_block == "res":
-            return ResBlock(channels, channels, layers=self.layers)
+            return ResBlock(channels, channels, layers=self.layers, recompute=o.recompute)
         expansion = o.bottleneck_expand if stage == self.shape.n_stages - 1 else o.link_expand
         return HANCLink(
             channels, layers=self.layers, form=o.hanc_form, thickness=o.thickness, expansion=expansion,
@@ -114,11 +115,15 @@ class HybridDecoder(nn.Module):
             # The transposed convolution is the first of the stage's convolutions. At least one follows it, because a
             # transposed convolution whose kernel is its stride mixes no neighbours.
             self.ups.append(
-                UpBlock(inputs, outputs, layers=layers, stride=shape.strides[stage], convs=max(1, convs[i] - 1))
-            )
+                UpBlock(
+                    inputs, outputs, layers=layers, stride=shape.strides[stage], convs=max(1, convs[i] - 1),
+                    recompute=parts.options.recompute,
+                )
+            )  # fmt: skip
             self.seg_layers.append(layers.pointwise(outputs, classes))
         width = shape.features[0]
-        self.output = ResBlock(width if parts.first_stage == 1 else 2 * width, width, layers=layers)
+        inputs = width if parts.first_stage == 1 else 2 * width
+        self.output = ResBlock(inputs, width, layers=layers, recompute=parts.options.recompute)
 
     def forward(self, linked: Sequence[Tensor]) -> Tensor | list[Tensor]:
         """Return logits for the linked features (highest resolution first).
@@ -128,11 +133,18 @@ class HybridDecoder(nn.Module):
         """
         x = linked[-1]
         logits: list[Tensor] = []
-        last = len(self.ups) - 1
         for i, (up, head) in enumerate(zip(self.ups, self.seg_layers, strict=True)):
-            x = up(x if i == 0 else torch.cat((x, linked[-1 - i]), dim=1))
-            if i == last:
-                x = self.output(x if len(linked) == len(self.ups) else torch.cat((x, linked[0]), dim=1))
-            if self.deep_supervision or i == last:
+            x = up(x) if i == 0 else up(x, linked[-1 - i])
+            if self.deep_supervision and i < len(self.ups) - 1:
                 logits.append(head(x))
+        skip = linked[:1] if len(linked) > len(self.ups) else []
+        again = self.output.recompute and self.training
+        logits.append(recomputed_between_convolutions(self._finish, x, *skip, when=again))
         return logits[::-1] if self.deep_supervision else logits[-1]
+
+    def _finish(self, x: Tensor, *skip: Tensor) -> Tensor:
+        """Return the logits at full resolution; what the head alone reads is not kept for backward."""
+        if skip:
+            x = torch.cat((x, *skip), dim=1)
+        logits: Tensor = self.seg_layers[-1](self.output.sum_of_paths(x))
+        return logits

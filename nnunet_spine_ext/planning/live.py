@@ -41,6 +41,11 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._see(tensor)
         return self.now - before
 
+    def storages(self) -> dict[int, int]:
+        """Return the storages that are alive, each with its bytes."""
+        found = {key: reference() for key, reference in self._alive.items()}
+        return {key: storage.nbytes() for key, storage in found.items() if storage is not None}
+
     def reserve(self, count: int) -> None:
         """Count bytes that no tensor stands for, until the end."""
         self.now += count

@@ -164,9 +164,12 @@ class _Step:
             with ConditionsHold():
                 scalar = loss(outputs, targets) if loss is not None else _sum(outputs)
         given = {storage_key(t) for t in (*network.parameters(), *network.buffers(), image, *_tensors(targets))}
-        kept = {storage_key(t): t.untyped_storage().nbytes() for t in saved.tensors()}
         self.weight_copies = sum(live.half_copies.values())
-        self.activations = sum(kept[key] for key in kept.keys() - given - live.half_copies.keys())
+        # What lives on is kept for backward, but for outputs that nothing saved. (Not all of it passes the hooks of
+        # `saved`: what a selective checkpoint keeps does so in newer torch alone.)
+        unsaved = {storage_key(t) for t in (*_tensors(outputs), scalar)} - {storage_key(t) for t in saved.tensors()}
+        alive = live.storages()
+        self.activations = sum(alive[key] for key in alive.keys() - given - unsaved - live.half_copies.keys())
         self._backward = Backward(scalar, saved=saved)
         self._held = [image, targets, outputs, scalar]  # as nnU-Net's local variables are
 

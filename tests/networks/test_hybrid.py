@@ -174,10 +174,10 @@ def test_isotropic_plan_has_cubic_kernels_unless_the_axis_is_forced() -> None:
 @pytest.mark.parametrize("options", [{}, {"ux_variant": "dense", "hanc_form": "dense"}], ids=["separable", "dense"])
 def test_recomputing_changes_memory_and_nothing_else(options: dict[str, Any]) -> None:
     plan = PLANS["4 slices"]
-    image = plan.image()
-    kept = hybrid(plan, options={**options, "recompute": False})
-    recomputed = hybrid(plan, options=options)
-    assert kept_bytes(recomputed, image) < 0.8 * kept_bytes(kept, image)
+    image = plan.image().double()
+    kept = hybrid(plan, options={**options, "recompute": False}).double()
+    recomputed = hybrid(plan, options=options).double()
+    assert kept_bytes(recomputed, image) < 0.7 * kept_bytes(kept, image)
     results = []
     for network in (kept, recomputed):
         logits = network(image)

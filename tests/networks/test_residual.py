@@ -34,16 +34,23 @@ def test_down_sampling_is_the_published_sum_of_two_paths(recompute: bool) -> Non
         torch.testing.assert_close(one, other)
 
 
-def test_up_sampling_is_the_published_sum_of_two_paths() -> None:
+@pytest.mark.parametrize("recompute", [True, False], ids=["recomputed", "kept"])
+def test_up_sampling_is_the_published_sum_of_two_paths(recompute: bool) -> None:
     torch.manual_seed(0)
-    block = UpBlock(6, 4, layers=layers(THICK), stride=(1, 2, 3)).double()
+    block = UpBlock(6, 4, layers=layers(THICK), stride=(1, 2, 3), recompute=recompute).double()
     randomise(block)
-    x = torch.randn(2, 6, 3, 4, 5, dtype=torch.float64)
+    below, skip = (torch.randn(2, n, 3, 4, 5, dtype=torch.float64, requires_grad=True) for n in (4, 2))
+    x = torch.cat((below, skip), dim=1)
     transposed, norm1, conv, norm2 = units(block.main)
     y = F.leaky_relu(norm1(transposed(x)), 0.01)
     y = F.leaky_relu(norm2(F.conv3d(y, conv.weight, conv.bias, padding=(0, 1, 1))), 0.01)
     nearest = block.shortcut(x).repeat_interleave(2, dim=3).repeat_interleave(3, dim=4)
-    torch.testing.assert_close(block(x), (y + nearest) / 2**0.5)
+    expected = (y + nearest) / 2**0.5
+    torch.testing.assert_close(block(x), expected)
+    torch.testing.assert_close(block(below, skip), expected)
+    wanted = [below, skip, *block.parameters()]
+    for one, other in zip(gradients(block(below, skip), wanted), gradients(expected, wanted), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_halving_through_the_planes_reads_every_slice() -> None:
@@ -66,11 +73,17 @@ def test_shortcut_convolution_exists_only_where_the_width_changes() -> None:
     assert len(list(ResBlock(4, 6, layers=layers(FLAT)).shortcut.parameters())) == 2
 
 
-def test_recomputed_shortcut_keeps_neither_its_map_nor_the_indices_of_pooling() -> None:
+def test_a_recomputed_block_keeps_its_input_and_what_its_convolutions_give() -> None:
     x = torch.randn(1, 8, 6, 32, 32, requires_grad=True)
-    kept, recomputed = (
-        kept_bytes(ResBlock(8, 16, layers=layers(THICK), stride=(1, 2, 2), recompute=recompute), x)
-        for recompute in (False, True)
-    )
-    # Twice the channels at the input's resolution, and a quarter of that in 8-byte indices.
-    assert kept - recomputed == 2 * 4 * x.numel() + 2 * 8 * x.numel() // 4
+    block = ResBlock(8, 16, layers=layers(THICK), stride=(1, 2, 2))
+    # x; twice the channels at a quarter of the voxels, twice. Neither the shortcut's map nor pooling's 8-byte indices.
+    assert kept_bytes(block, x) == 4 * x.numel() * 2
+    assert kept_bytes(ResBlock(8, 16, layers=layers(THICK), stride=(1, 2, 2), recompute=False), x) > 4 * x.numel() * 6
+
+
+def test_a_recomputed_up_sampling_keeps_no_concatenation() -> None:
+    x, skip = (torch.randn(1, 8, 6, 16, 16, requires_grad=True) for _ in range(2))
+    block = UpBlock(16, 8, layers=layers(THICK), stride=(1, 2, 2))
+    kept = kept_bytes(block, x, skip)
+    # Both inputs; the transposed convolution and the convolution, at four times the voxels.
+    assert kept == 4 * x.numel() * (2 + 4 + 4)

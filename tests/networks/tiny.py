@@ -96,7 +96,7 @@ def gradients(output: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
     return list(torch.autograd.grad((output * weights).sum(), inputs))
 
 
-def kept_bytes(network: nn.Module, image: Tensor) -> int:
+def kept_bytes(network: nn.Module, *images: Tensor) -> int:
     """Bytes that autograd keeps between forward and backward, without the parameters."""
     weights = {p.untyped_storage().data_ptr() for p in network.parameters()}
     kept: dict[int, Tensor] = {}
@@ -106,5 +106,5 @@ def kept_bytes(network: nn.Module, image: Tensor) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        network(image)
+        network(*images)
     return sum(t.untyped_storage().nbytes() for pointer, t in kept.items() if pointer not in weights)

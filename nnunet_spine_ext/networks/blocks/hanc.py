@@ -23,13 +23,12 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from nnunet_spine_ext.networks.blocks.axes import Shape, same_padding
 from nnunet_spine_ext.networks.blocks.depthwise import PlaneDepthwise, RodDepthwise
 from nnunet_spine_ext.networks.blocks.layers import INV_SQRT2, ConvNormAct, Layers, NormAct
-from nnunet_spine_ext.networks.blocks.pooling import box_max, box_mean
+from nnunet_spine_ext.networks.blocks.pooling import box_max, box_mean, channels_first
 from nnunet_spine_ext.networks.blocks.recompute import has_state, recomputed
 
 
@@ -65,13 +64,17 @@ class HANCLink(nn.Module):
         self.recompute = recompute
         # Running statistics and dropout forbid a second run, and dense convolutions are too dear for one.
         self.cheap_branches = form == "separable" and not has_state(self.branches)
+        self.again_expanded = not has_state(self.expand)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the link's output for x (B, C, D, H, W) or (B, C, H, W)."""
-        a = self.expand(x)
+        conv, finish = self.expand
+        raw = conv(x)
         recompute = self.recompute and self.training
-        convolved = recomputed(self._mix_convolved, a, when=recompute and self.cheap_branches)
-        pooled = recomputed(self._mix_pooled, a, when=recompute)
+        if not (recompute and self.again_expanded):
+            raw, finish = finish(raw), nn.Identity()
+        convolved = recomputed(lambda a: self._mix_convolved(finish(a)), raw, when=recompute and self.cheap_branches)
+        pooled = recomputed(lambda a: self._mix_pooled(finish(a)), raw, when=recompute)
         return (x + convolved + pooled) * INV_SQRT2
 
     def _mix_convolved(self, a: Tensor) -> Tensor:
@@ -81,25 +84,25 @@ class HANCLink(nn.Module):
         for (index, _), branch, weight in zip(self.rods, self.branches, self._weights(), strict=False):
             if index != flat_index:
                 flat, flat_index = self.planes[index](a), index
-            part = torch.matmul(weight, branch(flat).flatten(2))
-            total = part if total is None else total + part
+            # As matrices for every sample: `matmul` would copy each map to put its channels last.
+            matrix, maps = weight.expand(len(a), -1, -1), branch(flat).flatten(2)
+            total = torch.bmm(matrix, maps) if total is None else torch.baddbmm(total, matrix, maps)
         assert total is not None
         return total.reshape(*total.shape[:2], *a.shape[2:])
 
     def _mix_pooled(self, a: Tensor) -> Tensor:
         """Return the mix of the pooled maps of a (B, E, D, H, W), with the bias of `mix`."""
         a = a.movedim(1, -1).contiguous()
-        total: Tensor | None = None
+        total = self.mix.bias
+        assert total is not None
         weights = iter(self._weights()[len(self.rods) :])
         for pool in (box_max, box_mean):
             flat, flat_index = a, -1
             for index, rod in self.rods:
                 if index != flat_index:
                     flat, flat_index = pool(a, self.flats[index]), index
-                part = F.linear(pool(flat, rod), next(weights), self.mix.bias if total is None else None)
-                total = part if total is None else total + part
-        assert total is not None
-        return total.movedim(-1, 1)
+                total = torch.addmm(total, pool(flat, rod).flatten(0, -2), next(weights).t())
+        return channels_first(total.reshape(*a.shape[:-1], -1))
 
     def _weights(self) -> tuple[Tensor, ...]:
         """Return the slices of the weight of `mix` that belong to the nine maps, each (C, E)."""

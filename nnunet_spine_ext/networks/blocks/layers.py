@@ -60,6 +60,14 @@ class Layers:
         kept = {name: value for name, value in self.norm_op_kwargs.items() if name == "eps"}
         return replace(self, norm_op=GroupNorm1, norm_op_kwargs=kept)
 
+    def keeping_convolution_results(self) -> Layers:
+        """Return layers whose nonlinearity is in place only on what a norm has made.
+
+        Without a norm it would change the result of the convolution before it, from which `recompute` starts again.
+        """
+        kept = {name: False if name == "inplace" else value for name, value in self.nonlin_kwargs.items()}
+        return self if self.norm_op else replace(self, nonlin_kwargs=kept)
+
     def conv(self, inputs: int, outputs: int, kernel: Shape, *, stride: Shape | None = None, bias: bool = True) -> Conv:
         """Return a convolution that keeps the size, or divides it by `stride`."""
         op: type[Conv] = nn.Conv3d if self.axes.dims == 3 else nn.Conv2d

@@ -12,7 +12,9 @@ Axes: B batch, D H W = spatial axes 0 1 2, C channels.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
+import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
@@ -28,6 +30,24 @@ def box_max(x: Tensor, window: Sequence[int]) -> Tensor:
 def box_mean(x: Tensor, window: Sequence[int]) -> Tensor:
     """Return the mean over `window` (odd, voxels per axis) around each voxel of x (B, [D,] H, W, C)."""
     return _by_passes(x, window, _mean2d)
+
+
+def channels_first(x: Tensor) -> Tensor:
+    """Return x (B, ..., C) viewed as (B, C, ...); its gradient comes back with the channels last in memory."""
+    viewed: Tensor = _ChannelsFirst.apply(x)
+    return viewed
+
+
+class _ChannelsFirst(torch.autograd.Function):
+    """Copies the gradient once, where otherwise every operation before it would make its own copy."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ANN401, ARG004
+        return x.movedim(-1, 1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401, ARG004
+        return gradient.movedim(1, -1).contiguous()
 
 
 def _by_passes(x: Tensor, window: Sequence[int], pool2d: Pool2d) -> Tensor:

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from inspect import signature
+from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
+from torch.utils import checkpoint as checkpointing
 from torch.utils.checkpoint import checkpoint
+
+_SELECTIVE = hasattr(checkpointing, "create_selective_checkpoint_contexts")
+"""Torch before 2.5 cannot keep some results of a part and compute the others again."""
+
+# Newer torch asks whether hooks on saved tensors (`save_on_cpu`) see what a selective checkpoint keeps. They shall.
+_SEEN_BY_HOOKS: dict[str, Any] = (
+    {"respect_saved_tensors_hooks": True} if "respect_saved_tensors_hooks" in signature(checkpoint).parameters else {}
+)
 
 
 def recomputed(function: Callable[..., Tensor], *tensors: Tensor, when: bool, state: nn.Module | None = None) -> Tensor:
@@ -37,6 +50,34 @@ def recomputed(function: Callable[..., Tensor], *tensors: Tensor, when: bool, st
 
     result = checkpoint(function, *tensors, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
     return result
+
+
+def recomputed_between_convolutions(function: Callable[..., Tensor], *tensors: Tensor, when: bool) -> Tensor:
+    """Return `function(*tensors)`; when `when`, autograd keeps only `tensors` and the results of convolutions.
+
+    Norms, nonlinearities, sums and poolings are computed again in backward, and 1x1 convolutions, which cost a ninth of
+    the others or less. The compiler does the same (it is told which results to save), so that what is counted without
+    it holds with it. Torch before 2.5 keeps everything.
+
+    Args:
+        function: without state (see `has_state`), and such that nothing changes the result of a convolution in place.
+        tensors: its inputs.
+        when: whether to recompute.
+    """
+    if not (when and _SELECTIVE and torch.is_grad_enabled()):
+        return function(*tensors)
+    contexts = partial(checkpointing.create_selective_checkpoint_contexts, _kept_or_again)
+    result: Tensor = checkpoint(
+        function, *tensors, use_reentrant=False, preserve_rng_state=False, context_fn=contexts, **_SEEN_BY_HOOKS
+    )
+    return result
+
+
+def _kept_or_again(_: object, operation: object, *inputs: Any, **__: Any) -> checkpointing.CheckpointPolicy:  # noqa: ANN401
+    """Say what happens to the result of one of torch's operations."""
+    dear = operation is torch.ops.aten.convolution.default and prod(inputs[1].shape[2:]) > 1  # input, weight, ...
+    policy = checkpointing.CheckpointPolicy
+    return policy.MUST_SAVE if dear else policy.PREFER_RECOMPUTE
 
 
 def has_state(module: nn.Module) -> bool:

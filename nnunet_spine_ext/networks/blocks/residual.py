@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nnunet_spine_ext.networks.blocks.axes import Shape
 from nnunet_spine_ext.networks.blocks.layers import INV_SQRT2, ConvNormAct, Layers
-from nnunet_spine_ext.networks.blocks.recompute import recomputed
+from nnunet_spine_ext.networks.blocks.recompute import has_state, recomputed_between_convolutions
 
 
 class ResBlock(nn.Module):
@@ -37,11 +37,13 @@ class ResBlock(nn.Module):
         if stride is not None and max(stride) > 1:
             pool = nn.MaxPool3d if axes.dims == 3 else nn.MaxPool2d
             self.shortcut.append(pool(stride, stride))
-        # Pooling keeps its input and 8-byte indices; with a convolution before it, recomputing saves three maps.
-        self.recompute = recompute and len(self.shortcut) == 2
+        self.recompute = recompute and not has_state(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output for x (B, C, D, H, W) or (B, C, H, W)."""
-        shortcut = recomputed(self.shortcut, x, when=self.recompute and self.training)
-        result: Tensor = (self.main(x) + shortcut) * INV_SQRT2
+        return recomputed_between_convolutions(self.sum_of_paths, x, when=self.recompute and self.training)
+
+    def sum_of_paths(self, x: Tensor) -> Tensor:
+        """Return the same with all maps kept for backward, for a caller who computes more than the block again."""
+        result: Tensor = (self.main(x) + self.shortcut(x)) * INV_SQRT2
         return result

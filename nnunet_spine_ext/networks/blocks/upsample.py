@@ -5,11 +5,13 @@ Axes: B batch, C channels, D H W = spatial axes 0 1 2.
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from nnunet_spine_ext.networks.blocks.axes import Shape
 from nnunet_spine_ext.networks.blocks.layers import INV_SQRT2, ConvNormAct, Layers, NormAct
+from nnunet_spine_ext.networks.blocks.recompute import has_state, recomputed_between_convolutions
 
 
 class UpBlock(nn.Module):
@@ -19,7 +21,9 @@ class UpBlock(nn.Module):
     shortcut = 1x1x1 conv at the low resolution → nearest neighbour.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, layers: Layers, stride: Shape, convs: int = 1) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, *, layers: Layers, stride: Shape, convs: int = 1, recompute: bool = True
+    ) -> None:
         super().__init__()
         kernel = layers.axes.plane(3, stride=stride)
         self.main = nn.Sequential(
@@ -28,9 +32,15 @@ class UpBlock(nn.Module):
             *(ConvNormAct(outputs, outputs, kernel, layers=layers) for _ in range(convs)),
         )
         self.shortcut = layers.pointwise(inputs, outputs)
+        self.recompute = recompute and not has_state(self)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the block's output for x (B, C, D, H, W) or (B, C, H, W)."""
+    def forward(self, x: Tensor, *skip: Tensor) -> Tensor:
+        """Return the block's output for x (B, C, D, H, W) or (B, C, H, W), or for it and `skip` side by side."""
+        return recomputed_between_convolutions(self._sum, x, *skip, when=self.recompute and self.training)
+
+    def _sum(self, x: Tensor, *skip: Tensor) -> Tensor:
+        if skip:
+            x = torch.cat((x, *skip), dim=1)
         main: Tensor = self.main(x)
         shortcut = F.interpolate(self.shortcut(x), size=main.shape[2:], mode="nearest-exact")
         return (main + shortcut) * INV_SQRT2

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from nnunet_spine_ext.networks.blocks.axes import Axes, Shape
 from nnunet_spine_ext.networks.blocks.depthwise import ChannelsLastPlaneDepthwise
 from nnunet_spine_ext.networks.blocks.layers import Conv, Layers
-from nnunet_spine_ext.networks.blocks.recompute import recomputed
+from nnunet_spine_ext.networks.blocks.recompute import has_state, recomputed_between_convolutions
 
 EXPANSION = 4
 EPS = 1e-6
@@ -46,21 +46,23 @@ class UXBlock(nn.Module):
         self.down_weight = nn.Parameter(torch.randn(EXPANSION, channels) * (2 / EXPANSION) ** 0.5)
         self.down_bias = nn.Parameter(torch.zeros(channels))
         self.layer_scale = nn.Parameter(torch.full((channels,), layer_scale))
-        self.recompute = recompute
+        self.recompute = recompute and not has_state(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output for x (B, C, D, H, W) or (B, C, H, W)."""
-        y = self.dropout(self.conv(x)).movedim(1, -1)
-        y = recomputed(self._channel_mlp, y, when=self.recompute and self.training)
+        return recomputed_between_convolutions(self._sum, x, when=self.recompute and self.training)
+
+    def _sum(self, x: Tensor) -> Tensor:
+        y = self._channel_mlp(self.dropout(self.conv(x)).movedim(1, -1))
         return x + y.movedim(-1, 1).to(x.dtype)
 
     def _channel_mlp(self, y: Tensor) -> Tensor:
         """Return scale · MLP(norm(y)) for y (B, ..., C)."""
         y = F.layer_norm(y, self.norm_weight.shape, self.norm_weight, self.norm_bias, EPS)
-        out: Tensor = self.down_bias
+        down_weight, out = self.down_weight * self.layer_scale, self.down_bias * self.layer_scale
         for e in range(EXPANSION):
-            out = out + self.down_weight[e] * F.gelu(torch.addcmul(self.up_bias[e], y, self.up_weight[e]))
-        return out * self.layer_scale
+            out = torch.addcmul(out, F.gelu(torch.addcmul(self.up_bias[e], y, self.up_weight[e])), down_weight[e])
+        return out
 
 
 class DenseUXBlock(nn.Module):
