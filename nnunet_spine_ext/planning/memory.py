@@ -25,6 +25,7 @@ from nnunet_spine_ext.planning.simulation import (
     FusedAttention,
     Precision,
     build_fake,
+    check_torch,
     cuda_autocast_available,
     data_free_errors_explained,
     fake_mode,
@@ -106,9 +107,11 @@ def count_training_memory(
             (nnU-Net), 2 for Adam.
 
     Raises:
+        SetupError: this torch cannot count it on this machine.
         ValueError: from the network, if it cannot be built or cannot take the patch.
         PlanError: network or loss read tensor values in Python.
     """
+    check_torch(precision)
     device, mode = DEVICES[precision], fake_mode()
     network = build_fake(build, mode, device=device)
     tensors = [*network.parameters(), *network.buffers()]

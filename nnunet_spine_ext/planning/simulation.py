@@ -16,7 +16,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
-from nnunet_spine_ext.errors import PlanError
+from nnunet_spine_ext.errors import PlanError, SetupError
 
 Precision = Literal["fp16", "fp32"]
 """How nnU-Net trains: "fp16" on CUDA (autocast over fp32 weights), "fp32" on the CPU."""
@@ -57,6 +57,20 @@ def _without_data(network: nn.Module, mode: FakeTensorMode, *, device: str) -> n
                 if tensor is not None:
                     table[name] = fake(tensor)  # type: ignore[assignment]
     return network
+
+
+def check_torch(precision: Precision) -> None:
+    """Check that this torch can make what is counted.
+
+    Raises:
+        SetupError: a torch before 2.10 on a machine without a GPU. Its fake CUDA tensors ask the driver for the real
+            device in places, which ends in errors that name neither cause nor remedy, or in an abort.
+    """
+    if precision == "fp16" and torch.__version__ < (2, 10) and not torch.cuda.is_available():
+        raise SetupError(
+            f"torch {torch.__version__} cannot count a GPU's memory on a machine without a GPU; 2.10 and newer can. "
+            "Plan on a machine with a GPU, or install a newer torch."
+        )
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from nnunet_spine_ext.errors import PlanError
+from nnunet_spine_ext.errors import PlanError, SetupError
 from nnunet_spine_ext.planning.losses import nnunet_loss
 from nnunet_spine_ext.planning.memory import CUDA_OVERHEAD_BYTES, TrainingMemory, count_training_memory
 from nnunet_spine_ext.planning.simulation import cuda_autocast_available, fake_mode, training_autocast
@@ -62,6 +62,16 @@ def test_hand_counted_step_in_half_precision() -> None:
     assert memory.activations == half_image + half_map
     assert memory.weight_copies == half_kernel
     assert memory.total == memory.peak + CUDA_OVERHEAD_BYTES
+
+
+def test_a_torch_that_cannot_count_without_a_gpu_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "__version__", type(torch.__version__)("2.8.0+cu128"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SetupError, match=r"torch 2\.8\.0.* Plan on a machine with a GPU, or install a newer torch"):
+        count(conv_relu, (4, 6), loss=None, precision="fp16")
+    assert count(conv_relu, (4, 6), loss=None).peak > 0
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert count(conv_relu, (4, 6), loss=None, precision="fp16").peak > 0
 
 
 @pytest.mark.parametrize("name", NETWORKS)
