@@ -249,7 +249,7 @@ def hybrid_parts(build: Build) -> dict[str, list[str]]:
         "down-sampling": r"encoder\.downs\.\d+",
         "links (HANC)": r"links\.\d+",
         "up-sampling": r"decoder\.ups\.\d+",
-        "output block": r"decoder\.output",
+        "output block": r"decoder\.output\.main",
         "heads": r"decoder\.seg_layers\.\d+",
     }
     return {part: [name for name in names if re.fullmatch(pattern, name)] for part, pattern in patterns.items()}

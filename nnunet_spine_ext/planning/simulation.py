@@ -66,7 +66,7 @@ def check_torch(precision: Precision) -> None:
         SetupError: a torch before 2.10 on a machine without a GPU. Its fake CUDA tensors ask the driver for the real
             device in places, which ends in errors that name neither cause nor remedy, or in an abort.
     """
-    if precision == "fp16" and torch.__version__ < (2, 10) and not torch.cuda.is_available():
+    if precision == "fp16" and torch.__version__ < "2.10" and not torch.cuda.is_available():
         raise SetupError(
             f"torch {torch.__version__} cannot count a GPU's memory on a machine without a GPU; 2.10 and newer can. "
             "Plan on a machine with a GPU, or install a newer torch."
