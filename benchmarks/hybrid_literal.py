@@ -15,9 +15,11 @@ from __future__ import annotations
 import argparse
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
+from unittest import mock
 
 import torch
 from hybrid_networks import Build, Task, beside_stock, planned_hybrid, regression, segmentation, steps_between
@@ -35,6 +37,7 @@ from measuring import (
 )
 from time_by_part import time_by_part
 
+from nnunet_spine_ext.networks.blocks import recompute
 from nnunet_spine_ext.networks.hybrid import HybridOptions
 from nnunet_spine_ext.planning.flops import flops_of
 from nnunet_spine_ext.planning.memory import TrainingMemory, count_training_memory
@@ -42,7 +45,8 @@ from nnunet_spine_ext.planning.simulation import Precision
 
 WIDTH, PATCH = 64, (12, 128, 128)
 """The published network and its window."""
-AS_IT_IS, NOTHING_AGAIN, CHANNELS_LAST = "as it is", "nothing computed again", "channels_last_3d"
+AS_IT_IS, NOTHING_AGAIN, MORE_AGAIN = "as it is", "nothing computed again", "transposed convolutions again, too"
+CHANNELS_LAST = "channels_last_3d"
 
 
 def count(build: Build, task: Task, *, precision: Precision) -> TrainingMemory:
@@ -277,18 +281,21 @@ def tried_section(sizes: Sizes, *, device: str) -> list[str]:
     ways = {
         AS_IT_IS: planned_hybrid(sizes.stock_patch),
         NOTHING_AGAIN: planned_hybrid(sizes.stock_patch, options=HybridOptions(recompute=False)),
+        MORE_AGAIN: planned_hybrid(sizes.stock_patch),
         CHANNELS_LAST: planned_hybrid(sizes.stock_patch),
     }
     steps = {name: step_of(build, task, device=device) for name, build in ways.items()}
     real = steps[CHANNELS_LAST].real
     real.network.to(memory_format=torch.channels_last_3d)
     real.image = real.image.to(memory_format=torch.channels_last_3d)
-    seconds = in_turns(steps, rounds=sizes.rounds, device=device)
+    runs = {name: with_transposed_again(step) if name == MORE_AGAIN else step for name, step in steps.items()}
+    seconds = in_turns(runs, rounds=sizes.rounds, device=device)
     first = statistics.median(seconds[AS_IT_IS])
     rows = []
     for name, step in steps.items():
         times = statistics.median(seconds[name]) / first
-        rows.append([name, median_and_range(seconds[name]), f"{times:.2f}", f"{step.peak_bytes() / MB:,.0f}"])
+        peak = with_transposed_again(step.peak_bytes)() if name == MORE_AGAIN else step.peak_bytes()
+        rows.append([name, median_and_range(seconds[name]), f"{times:.2f}", f"{peak / MB:,.0f}"])
     return [
         "## Tried",
         "",
@@ -299,11 +306,33 @@ def tried_section(sizes: Sizes, *, device: str) -> list[str]:
         "*Nothing computed again* (`HybridOptions(recompute=False)`): the difference in time is the memory's price. "
         "The default stays with the memory, because memory bounds the patch of a plan.",
         "",
+        "*Transposed convolutions again, too*: each output reads one voxel of twice the channels, nearly half of a "
+        "3x3 convolution's work. Not adopted: the time is more than the memory.",
+        "",
         "*channels_last_3d* for weights and image: InstanceNorm3d makes its input contiguous again, so the layout is "
         "undone at every norm. Not adopted for the whole network without a GPU's figure. Blocks that read all channels "
         "of a voxel together (LayerNorm and MLP of the UX block, poolings of the link) put them last by themselves.",
         "",
     ]
+
+
+def with_transposed_again(run: Callable[[], Any]) -> Callable[[], Any]:
+    """Return `run` with transposed convolutions computed again in backward."""
+    usual = recompute._kept_or_again
+
+    def policy(context: object, operation: object, *inputs: Any, **named: Any) -> Any:  # noqa: ANN401
+        transposed = operation is torch.ops.aten.convolution.default and inputs[6]
+        return (
+            recompute.checkpointing.CheckpointPolicy.PREFER_RECOMPUTE
+            if transposed
+            else usual(context, operation, *inputs, **named)
+        )
+
+    def patched() -> Any:  # noqa: ANN401
+        with mock.patch.object(recompute, "_kept_or_again", policy):
+            return run()
+
+    return patched
 
 
 def verdict(found: float, wanted: float) -> str:

@@ -64,6 +64,9 @@ BENCHMARKS = (
     Benchmark(
         name="planner_memory", shows="predicted and measured memory of a training step", quick=("--quick",), on_gpu=True
     ),
+    Benchmark(
+        name="compiled_memory", shows="what the compiler keeps, beside the planner's count", quick=("--quick",)
+    ),
     Benchmark(name="roofline", shows="training steps beside their floor", quick=("--quick",), on_gpu=True),
     Benchmark(name="commands", shows="processor seconds of the everyday commands", quick=("--quick",)),
     Benchmark(name="data_loading", shows="an epoch of stock nnU-Net and ours", quick=None, slow=True, on_gpu=True),

@@ -19,7 +19,7 @@ class SpineHybridTrainer(SpineTrainer):
     """UX blocks in plane, HANC links across: the full network.
 
     Tests: does the hybrid beat nnU-Net's own network (`SpineBaselineTrainer`) on the same plan and budget?
-    Costs: a step is counted at 8.9 GB on the stock 8 GB plan of 6 x 512 x 512 voxels, where nnU-Net's own network is
+    Costs: a step is counted at 7.4 GB on the stock 8 GB plan of 6 x 512 x 512 voxels, where nnU-Net's own network is
     counted at 7.9 GB (20 classes, mixed precision); time not measured yet.
 
         nnunet_spine plan -d 501 -tr SpineHybridTrainer
@@ -34,7 +34,7 @@ class SpineHybridNoHANCTrainer(SpineTrainer):
     """UX blocks in plane, residual links ("w/o HANC").
 
     Tests: what the HANC links add.
-    Costs: 9.4 GB where SpineHybridTrainer is counted at 8.9; time not measured yet.
+    Costs: 7.7 GB where SpineHybridTrainer is counted at 7.4; time not measured yet.
 
         nnUNetv2_train 501 3d_fullres 0 -tr SpineHybridNoHANCTrainer -p SpineHybridPlans
     """
@@ -47,7 +47,7 @@ class SpineHybridNoUXTrainer(SpineTrainer):
     """Residual blocks in plane, HANC links ("w/o UX").
 
     Tests: what the UX blocks add.
-    Costs: 9.4 GB where SpineHybridTrainer is counted at 8.9; time not measured yet.
+    Costs: 7.7 GB where SpineHybridTrainer is counted at 7.4; time not measured yet.
 
         nnUNetv2_train 501 3d_fullres 0 -tr SpineHybridNoUXTrainer -p SpineHybridPlans
     """
@@ -60,7 +60,7 @@ class SpineHybridResTrainer(SpineTrainer):
     """Residual blocks and residual links ("only ResBlock").
 
     Tests: what is left when both ideas are off.
-    Costs: 9.8 GB where SpineHybridTrainer is counted at 8.9; time not measured yet.
+    Costs: 7.9 GB where SpineHybridTrainer is counted at 7.4; time not measured yet.
 
         nnUNetv2_train 501 3d_fullres 0 -tr SpineHybridResTrainer -p SpineHybridPlans
     """
@@ -80,7 +80,7 @@ class SpineHybridPaperTrainer(Paper000Recipe):
     the sliding window and its mirroring in prediction. N4 correction, as the paper has it, is the converter's.
 
     Tests: is the paper's recipe better or worse than nnU-Net's on the same network family?
-    Costs: 744 million weights (the paper's widths), a step counted at 20.3 GB (mixed precision); time not measured.
+    Costs: 744 million weights (the paper's widths), a step counted at 19.1 GB (mixed precision); time not measured.
 
         nnunet_spine plan -d 502 -tr SpineHybridPaperTrainer
         nnUNetv2_train 502 3d_fullres 0 -tr SpineHybridPaperTrainer -p SpineHybridPaperPlans

@@ -18,7 +18,7 @@ class SpineUXNetTrainer(SpineTrainer):
     """3D UX-Net with the stages of the plan.
 
     Tests: do large depthwise kernels beat nnU-Net's own network (`SpineBaselineTrainer`) on the same budget?
-    Costs: a step is counted at 10.4 GB on the stock 8 GB plan of 6 x 512 x 512 voxels, where nnU-Net's own network is
+    Costs: a step is counted at 8.4 GB on the stock 8 GB plan of 6 x 512 x 512 voxels, where nnU-Net's own network is
     counted at 7.9 GB (20 classes, mixed precision); time not measured yet.
 
         nnunet_spine plan -d 501 -tr SpineUXNetTrainer

@@ -126,7 +126,7 @@ class SpineHybrid(nn.Module):
             dropout_op_kwargs=dropout_op_kwargs or {},
             nonlin=nn.GELU if gelu else nonlin,
             nonlin_kwargs={} if gelu else nonlin_kwargs or {},
-        ).keeping_convolution_results()
+        ).keeping_inputs()
         parts = HybridParts(shape=shape, layers=layers, options=self.options)
         convs = per_stage(n_conv_per_stage, n_stages, word="n_conv_per_stage")
         convs_up = per_stage(n_conv_per_stage_decoder, n_stages - 1, word="n_conv_per_stage_decoder")

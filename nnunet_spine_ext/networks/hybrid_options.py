@@ -58,7 +58,7 @@ class HybridOptions(NetworkOptions):
     force_hybrid: bool = False
     """In a 3D plan without a through-plane axis, take axis 0 instead of treating all axes alike."""
     recompute: bool = True
-    """Compute poolings and the UX block's MLP again in backward instead of keeping their maps; results are equal."""
+    """Compute again in backward what lies between convolutions instead of keeping it; results are equal."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "thickness", tuple(self.thickness))

@@ -32,7 +32,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from nnunet_spine_ext.networks.blocks.axes import Shape, same_padding
@@ -83,15 +82,12 @@ class UXEncoder(nn.Module):
     def __init__(self, plan: Planned, *, options: UXNetOptions) -> None:
         super().__init__()
         self.downs, self.stages = nn.ModuleList(), nn.ModuleList()
-        self.outputs = nn.ModuleList(
-            [ResidualPair(plan.input_channels, plan.features[0], plan.kernels[0], layers=plan.layers)]
-        )
+        self.outputs = nn.ModuleList([_residual(plan, options, plan.input_channels, stage=0)])
         for stage in range(1, plan.bottom + 1):
             width = plan.features[stage - 1]
             self.downs.append(_down(plan, options, stage=stage))
             self.stages.append(nn.Sequential(*(_block(plan, options, stage=stage) for _ in range(plan.convs[stage]))))
-            residual = ResidualPair(width, plan.features[stage], plan.kernels[stage], layers=plan.layers)
-            self.outputs.append(nn.Sequential(ChannelNorm(width), residual))
+            self.outputs.append(nn.Sequential(ChannelNorm(width), _residual(plan, options, width, stage=stage)))
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the features of every stage for x (B, C, ...), highest resolution first."""
@@ -130,7 +126,7 @@ def _block(plan: Planned, options: UXNetOptions, *, stage: int) -> nn.Module:
     if options.block == "identity":
         return nn.Identity()
     if options.block == "conv":
-        return ResidualPair(width, width, plan.kernels[stage], layers=plan.layers)
+        return ResidualPair(width, width, plan.kernels[stage], layers=plan.layers, recompute=options.recompute)
     return PlanUXBlock(
         width,
         _large(plan, options, stage),
@@ -154,7 +150,7 @@ class UXDecoder(nn.Module):
         for stage, convs in zip(range(plan.bottom - 1, -1, -1), plan.convs_up, strict=True):
             width = plan.features[stage]
             self.ups.append(plan.layers.transposed(plan.features[stage + 1], width, stride=plan.strides[stage + 1]))
-            self.stages.append(_decoder_stage(plan, stage=stage, convs=convs))
+            self.stages.append(_decoder_stage(plan, options, stage=stage, convs=convs))
             if stage == 0 or options.heads == "every":
                 self.seg_layers.append(plan.layers.pointwise(width, plan.num_classes))
 
@@ -167,18 +163,36 @@ class UXDecoder(nn.Module):
         x = features[-1]
         logits: list[Tensor] = []
         for i, (up, stage) in enumerate(zip(self.ups, self.stages, strict=True)):
-            x = stage(torch.cat((up(x), features[-2 - i]), dim=1))
+            x = stage(up(x), features[-2 - i])
             if self.deep_supervision:
                 logits.append(self.seg_layers[i](x))
         return logits[::-1] if self.deep_supervision else self.seg_layers[-1](x)
 
 
-def _decoder_stage(plan: Planned, *, stage: int, convs: int) -> nn.Sequential:
+class _DecoderStage(nn.Sequential):
+    """Residual blocks, the first of them on several maps side by side."""
+
+    def forward(self, x: Tensor, *skip: Tensor) -> Tensor:
+        """Return the stage's output for x and `skip`, each (B, C, ...)."""
+        first, *more = self
+        result: Tensor = first(x, *skip)
+        for block in more:
+            result = block(result)
+        return result
+
+
+def _decoder_stage(plan: Planned, options: UXNetOptions, *, stage: int, convs: int) -> _DecoderStage:
     """Return the residual blocks of a decoder stage; the full resolution has one more."""
-    width, kernel, layers = plan.features[stage], plan.kernels[stage], plan.layers
+    width = plan.features[stage]
     blocks = (convs + 1) // 2 + (stage == 0)
-    more = (ResidualPair(width, width, kernel, layers=layers) for _ in range(blocks - 1))
-    return nn.Sequential(ResidualPair(2 * width, width, kernel, layers=layers), *more)
+    return _DecoderStage(*(_residual(plan, options, width if i else 2 * width, stage=stage) for i in range(blocks)))
+
+
+def _residual(plan: Planned, options: UXNetOptions, inputs: int, *, stage: int) -> ResidualPair:
+    """Return a residual block that gives the width of a stage of the plan."""
+    return ResidualPair(
+        inputs, plan.features[stage], plan.kernels[stage], layers=plan.layers, recompute=options.recompute
+    )
 
 
 def paper_architecture() -> dict[str, Any]:

@@ -28,4 +28,4 @@ class UXNetOptions(PlannedOptions):
     layer_scale: float = 1e-6
     """Initial factor of the block's branch: the block begins as the identity."""
     recompute: bool = True
-    """Compute the block's MLP again in backward instead of keeping its maps; results are equal."""
+    """Compute again in backward what lies between convolutions instead of keeping it; results are equal."""

@@ -5,7 +5,7 @@ holds for any network and loss, needs no hand-written estimate and no GPU, and t
 
 Not counted: what is no tensor. On a GPU that is the CUDA context, the workspace of cuDNN and cuBLAS, and the rounding
 and fragmentation of the caching allocator; `CUDA_OVERHEAD_BYTES` stands for all of it. torch.compile, nnU-Net's
-default on GPUs, fuses operations and recomputes some, so it usually needs less than this count of the eager step.
+default on GPUs, decides anew what to keep: see `benchmarks/compiled_memory.md` for how far that is from this count.
 """
 
 from __future__ import annotations

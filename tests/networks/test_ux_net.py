@@ -163,9 +163,9 @@ def test_blocks_may_be_plain_convolutions() -> None:
 
 def test_recomputing_changes_memory_and_nothing_else() -> None:
     plan = PLANS["4 slices"]
-    image, results = plan.image(), []
-    again, kept = ux_net(plan), ux_net(plan, options={"recompute": False})
-    assert kept_bytes(again, image) < 0.85 * kept_bytes(kept, image)
+    image, results = plan.image().double(), []
+    again, kept = ux_net(plan).double(), ux_net(plan, options={"recompute": False}).double()
+    assert kept_bytes(again, image) < 0.65 * kept_bytes(kept, image)
     for network in (again, kept):
         logits = network(image)
         results.append([logits, *gradients(logits, list(network.encoder.parameters()))])

@@ -60,13 +60,15 @@ class Layers:
         kept = {name: value for name, value in self.norm_op_kwargs.items() if name == "eps"}
         return replace(self, norm_op=GroupNorm1, norm_op_kwargs=kept)
 
-    def keeping_convolution_results(self) -> Layers:
+    def keeping_inputs(self) -> Layers:
         """Return layers whose nonlinearity is in place only on what a norm has made.
 
-        Without a norm it would change the result of the convolution before it, from which `recompute` starts again.
+        Without a norm it would change what is given to it: a sum that others read too, or the result of a convolution
+        from which `recompute` starts again.
         """
-        kept = {name: False if name == "inplace" else value for name, value in self.nonlin_kwargs.items()}
-        return self if self.norm_op else replace(self, nonlin_kwargs=kept)
+        if self.norm_op is not None or "inplace" not in self.nonlin_kwargs:
+            return self
+        return replace(self, nonlin_kwargs={**self.nonlin_kwargs, "inplace": False})
 
     def conv(self, inputs: int, outputs: int, kernel: Shape, *, stride: Shape | None = None, bias: bool = True) -> Conv:
         """Return a convolution that keeps the size, or divides it by `stride`."""

@@ -5,17 +5,20 @@ Axes: B batch, C channels, D H W = spatial axes 0 1 2 of the plan.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from nnunet_spine_ext.networks.blocks.axes import Shape
 from nnunet_spine_ext.networks.blocks.layers import ConvNormAct, Layers
+from nnunet_spine_ext.networks.blocks.recompute import has_state, recomputed_between_convolutions
 
 
 class ResidualPair(nn.Module):
     """act(norm(conv(act(norm(conv(x))))) + shortcut), the shortcut 1x1 and norm where the width changes, else x."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: Shape, *, layers: Layers) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: Shape, *, layers: Layers, recompute: bool = True) -> None:
         super().__init__()
+        layers = layers.keeping_inputs()
         self.main = nn.Sequential(
             ConvNormAct(inputs, outputs, kernel, layers=layers),
             layers.conv(outputs, outputs, kernel, bias=layers.conv_bias),
@@ -27,8 +30,14 @@ class ResidualPair(nn.Module):
             self.shortcut.append(layers.conv(inputs, outputs, layers.axes.space(1), bias=layers.conv_bias))
             self.shortcut.append(layers.norm(outputs))
         self.act = layers.act()
+        self.recompute = recompute and not has_state(self)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the block's output for x (B, C, ...)."""
+    def forward(self, x: Tensor, *skip: Tensor) -> Tensor:
+        """Return the block's output for x (B, C, ...), or for it and `skip` side by side."""
+        return recomputed_between_convolutions(self._sum, x, *skip, when=self.recompute and self.training)
+
+    def _sum(self, x: Tensor, *skip: Tensor) -> Tensor:
+        if skip:
+            x = torch.cat((x, *skip), dim=1)
         result: Tensor = self.act(self.main(x) + self.shortcut(x))
         return result

@@ -14,7 +14,6 @@ Axes: B batch, C channels, D H W = spatial axes 0 1 2 of the plan.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal
 
 from torch import Tensor, nn
@@ -44,7 +43,7 @@ class PreActConv(nn.Sequential):
     ) -> None:
         bias = layers.conv_bias if normed else True
         super().__init__(
-            NormAct(inputs, layers=_keeping_inputs(layers)),
+            NormAct(inputs, layers=layers.keeping_inputs()),
             layers.conv(inputs, outputs, kernel, stride=stride, bias=bias),
         )
 
@@ -174,10 +173,3 @@ class DecoderAttention(nn.Module):
         """Return x (B, C, ...) weighed by what it and skip (B, C', ...) show."""
         weighed: Tensor = x * self.attention(self.of_skip(skip) + self.of_features(x))
         return weighed
-
-
-def _keeping_inputs(layers: Layers) -> Layers:
-    """Return the layers with a nonlinearity that leaves its input alone where no norm stands between."""
-    if layers.norm_op is not None or "inplace" not in layers.nonlin_kwargs:
-        return layers
-    return replace(layers, nonlin_kwargs={**layers.nonlin_kwargs, "inplace": False})
