@@ -37,15 +37,17 @@ HANC, PARTS, UX, UP, AGAIN, POOL, MIX = (
     "the link's nine maps", "repeated concatenations", "fourfold maps of the UX block", "1x1 before repetition",
     "norms and activations again", "indices of pooling", "concatenated lines of ASPP",
 )  # fmt: skip
+BETWEEN = "all between convolutions again"
 SAVED: Mapping[str, str] = MappingProxyType({
-    "hybrid": f"{HANC}, {UX}, shortcuts again",
-    "hybrid-no-hanc": f"{UX}, shortcuts again",
-    "hybrid-no-ux": f"{HANC}, shortcuts again",
-    "hybrid-res": "shortcuts again, " + UP,
-    "hybrid-paper": f"{HANC} (of the paper's dense form), shortcuts again",
+    "hybrid": f"{HANC}, {UX}, {BETWEEN}",
+    "hybrid-no-hanc": f"{UX}, {BETWEEN}",
+    "hybrid-no-ux": f"{HANC}, {BETWEEN}",
+    "hybrid-res": f"{BETWEEN}, {UP}",
+    "hybrid-paper": f"{HANC} (of the paper's dense form), {BETWEEN}",
     "unetpp": f"{PARTS}; nodes again",
     "acc-unet": "concatenations of neighbourhoods and levels; blocks again",
-    "ux-net": f"{UX}, LayerNorm by torch's operator",
+    "ux-net": f"{UX}, {BETWEEN}, LayerNorm by torch's operator",
+    "resunetpp": BETWEEN,
     "unet-dense-001": f"{PARTS}, {AGAIN}",
     "ct-unet-spconv": f"{AGAIN}, {POOL}",
     "ct-unet-conv-module": f"maps between CIE's and MFE's convolutions, {POOL}",

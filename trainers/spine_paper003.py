@@ -56,7 +56,7 @@ class SpineResUNetPPTrainer(KnowsPatch):
 
     Tests: do these four together beat nnU-Net's own network? Each is an option (`se`, `aspp`, `attention`), to be
     switched off in a subclass.
-    Costs: 66.8 million weights, 16.5 GB a step; time not measured yet.
+    Costs: 66.8 million weights, 10.6 GB a step; time not measured yet.
 
         nnunet_spine plan -d 501 -tr SpineResUNetPPTrainer
         nnUNetv2_train 501 3d_fullres 0 -tr SpineResUNetPPTrainer -p SpineResUNetPPPlans

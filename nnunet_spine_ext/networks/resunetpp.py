@@ -40,6 +40,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from nnunet_spine_ext.networks.blocks.recompute import has_state, recomputed_between_convolutions
 from nnunet_spine_ext.networks.blocks.resize import LinearUp, NearestUp
 from nnunet_spine_ext.networks.blocks.resunetpp import DecoderAttention, PreActBlock, Stem, SummedASPP
 from nnunet_spine_ext.networks.blocks.se import SqueezeExcite
@@ -95,14 +96,16 @@ class ResUNetPPEncoder(nn.Module):
             SqueezeExcite(width, reduction=options.reduction) if options.se else nn.Identity() for width in weighed
         )
         self.bridge = _aspp(plan, options, widths[-1], plan.features[-1], stage=plan.bottom)
+        self.recompute = options.recompute and not has_state(self)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the skips and the bridge for x (B, C, ...), highest resolution first."""
         features = []
+        again = self.recompute and self.training
         for i, stage in enumerate(self.stages):
             if self.se_before and i > 0:
                 x = self.weights[i - 1](x)
-            x = stage(x)
+            x = recomputed_between_convolutions(stage, x, when=again)
             if not self.se_before:
                 x = self.weights[i](x)
             features.append(x)
@@ -128,11 +131,16 @@ class ResUNetPPUp(nn.Module):
         )
         if options.se and form == "official":
             self.blocks.append(SqueezeExcite(width, reduction=options.reduction))
+        self.recompute = options.recompute and not has_state(self)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """Return the stage's features for x (B, C, ...) from below and skip (B, C', ...) from the encoder."""
+        again = self.recompute and self.training
         if self.attention is not None:
-            x = self.attention(x, skip)
+            x = recomputed_between_convolutions(self.attention, x, skip, when=again)
+        return recomputed_between_convolutions(self._features, x, skip, when=again)
+
+    def _features(self, x: Tensor, skip: Tensor) -> Tensor:
         features: Tensor = self.blocks(torch.cat((self.up(x), skip), dim=1))
         return features
 
@@ -153,6 +161,7 @@ class ResUNetPPDecoder(nn.Module):
         narrow = encoder_width(plan, 0)
         self.output = _aspp(plan, options, width, narrow, stage=0)
         self.seg_layers.append(plan.layers.pointwise(narrow, plan.num_classes))
+        self.recompute = options.recompute and not has_state(self.output)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor | list[Tensor]:
         """Return logits for the encoder's features (highest resolution first).
@@ -167,8 +176,12 @@ class ResUNetPPDecoder(nn.Module):
             x = up(x, features[-2 - i])
             if self.deep_supervision and i < last:
                 logits.append(self.seg_layers[i](x))
-        full = self.seg_layers[-1](self.output(x))
+        full = recomputed_between_convolutions(self._finish, x, when=self.recompute and self.training)
         return [full, *logits[::-1]] if self.deep_supervision else full
+
+    def _finish(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.seg_layers[-1](self.output(x))
+        return logits
 
 
 def encoder_width(plan: Planned, stage: int) -> int:

@@ -29,6 +29,9 @@ class ResUNetPPOptions(PlannedOptions):
     """Dilations, in the plane. None: the form's own (1, 6, 12, 18 and 6, 12, 18)."""
     attention: bool = True
     """In the decoder, on its features before they are up-sampled."""
+    recompute: bool = True
+    """Compute again in backward what lies between convolutions instead of keeping it; results are equal. Not where
+    there is dropout or a norm with running statistics."""
 
     def __post_init__(self) -> None:
         if self.rates is not None:
