@@ -109,7 +109,7 @@ def main() -> None:
     print("\n    python benchmarks/compiled_memory.py\n")
     print(f"Patch {size}, batch {BATCH}, {CLASSES} classes, full precision, without the loss.\n")
     print(table(["network", "counted, MB", "kept when compiled, MB", "difference"], rows))
-    print("\nBelow zero the planner errs on the safe side: the compiler computes more again than the eager step.")
+    print("\nBelow zero the compiler needs less than the planner promises, above zero more.")
     print(f"\n{machine()}")
 
 

@@ -4,8 +4,9 @@
     python benchmarks/roofline.py --device cuda               # nnU-Net's own patch, half precision
 
 For each network: floating-point operations of a step (`flops_of` on tensors without data; forward and
-backward, what is computed again counts again) over the measured rate of large matrix products, and the least bytes over
-the measured bandwidth of a copy. The larger of both is the floor. The least bytes: every kept activation written once
+backward, what is computed again counts again) over the higher of two measured rates, of large matrix products and of a
+large 3x3 convolution (which may need fewer multiplications than its definition says), and the least bytes over the
+measured bandwidth of a copy. The larger of both is the floor. The least bytes: every kept activation written once
 and read once, weights read in both passes, gradients written and read, weights and momentum read and written by SGD.
 """
 
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from measuring import GIGA, TrainingStep, in_turns, machine, profile_table, profiled, table
 from torch import nn
@@ -37,20 +39,35 @@ TIMES_WEIGHTS = 2 + 2 + 5
 class Floor:
     """What the machine can do."""
 
-    flops_per_second: float
+    product_flops_per_second: float
+    convolution_flops_per_second: float
     bytes_per_second: float
+
+    @property
+    def flops_per_second(self) -> float:
+        """The highest rate of arithmetic that was seen."""
+        return max(self.product_flops_per_second, self.convolution_flops_per_second)
 
     @staticmethod
     def measured(device: str) -> Floor:
-        """Measure matrix products and copies; medians of five."""
+        """Measure matrix products, a convolution and copies; medians of five."""
         gpu = device == "cuda"
         edge, dtype = (8192, torch.float16) if gpu else (1024, torch.float32)
         a, b = (torch.randn(edge, edge, device=device, dtype=dtype) for _ in range(2))
+        batch, channels, rows = (16, 512, 128) if gpu else (2, 256, 64)
+        image = torch.randn(batch, channels, rows, rows, device=device, dtype=dtype)
+        kernel = torch.randn(channels, channels, 3, 3, device=device, dtype=dtype)
         source = torch.zeros((4096 if gpu else 256) * 2**18, device=device)
         target = torch.empty_like(source)
-        seconds = in_turns({"product": lambda: a @ b, "copy": lambda: target.copy_(source)}, rounds=5, device=device)
+        ways: dict[str, Callable[[], object]] = {
+            "product": lambda: a @ b,
+            "convolution": lambda: F.conv2d(image, kernel, padding=1),
+            "copy": lambda: target.copy_(source),
+        }
+        seconds = in_turns(ways, rounds=5, device=device)
         return Floor(
-            flops_per_second=2 * edge**3 / statistics.median(seconds["product"]),
+            product_flops_per_second=2 * edge**3 / statistics.median(seconds["product"]),
+            convolution_flops_per_second=2 * image.numel() * channels * 9 / statistics.median(seconds["convolution"]),
             bytes_per_second=2 * source.numel() * 4 / statistics.median(seconds["copy"]),
         )
 
@@ -129,8 +146,9 @@ def report(names: Sequence[str], *, patch: tuple[int, ...], batch: int, rounds: 
         "",
         f"Patch {size}, batch {batch}, {CLASSES} classes, forward, backward, clipping and SGD, no loss; medians of "
         f"{rounds} rounds in turns. The floor of this machine, measured here: "
-        f"{floor.flops_per_second / GIGA:,.1f} GFLOP/s in matrix products, {floor.bytes_per_second / GIGA:,.1f} GB/s "
-        "in copies (reads and writes).",
+        f"{floor.product_flops_per_second / GIGA:,.1f} GFLOP/s in matrix products, "
+        f"{floor.convolution_flops_per_second / GIGA:,.1f} in a 3x3 convolution, "
+        f"{floor.bytes_per_second / GIGA:,.1f} GB/s in copies (reads and writes).",
         "",
         table(header, rows),
         "",
@@ -157,7 +175,7 @@ def main() -> None:
     gpu = given.device == "cuda"
     patch = tuple(given.patch or ((6, 512, 512) if gpu else (6, 64, 64)))
     names, rounds = (NAMES[:2], 1) if given.quick else (given.only, given.rounds)
-    print(report(names, patch=patch, batch=2 if gpu else 1, rounds=rounds, device=given.device))
+    print(report(names, patch=patch, batch=2, rounds=rounds, device=given.device))
 
 
 if __name__ == "__main__":
