@@ -15,38 +15,34 @@ from __future__ import annotations
 import argparse
 import re
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
-from unittest import mock
 
 import torch
-from hybrid_networks import Build, Task, beside_stock, planned_hybrid, regression, segmentation, steps_between
+from hybrid_forms import compared_forms
+from hybrid_networks import Build, Task, beside_stock, regression, segmentation, step_of, steps_between
 from kept_by_part import kept_by_part
 from measuring import (
     GIGA,
     MB,
-    TrainingStep,
     in_turns,
     machine,
     median_and_range,
+    precision_of,
     profile_table,
     profiled,
+    size,
     table,
 )
 from time_by_part import time_by_part
 
-from nnunet_spine_ext.networks.blocks import recompute
-from nnunet_spine_ext.networks.hybrid import HybridOptions
 from nnunet_spine_ext.planning.flops import flops_of
 from nnunet_spine_ext.planning.memory import TrainingMemory, count_training_memory
 from nnunet_spine_ext.planning.simulation import Precision
 
 WIDTH, PATCH = 64, (12, 128, 128)
 """The published network and its window."""
-AS_IT_IS, NOTHING_AGAIN, MORE_AGAIN = "as it is", "nothing computed again", "transposed convolutions again, too"
-CHANNELS_LAST = "channels_last_3d"
 
 
 def count(build: Build, task: Task, *, precision: Precision) -> TrainingMemory:
@@ -65,14 +61,6 @@ def parameters(build: Build) -> int:
     """Return the number of weights, without making them."""
     with torch.device("meta"):
         return sum(p.numel() for p in build().parameters())
-
-
-def step_of(build: Build, task: Task, *, device: str) -> TrainingStep:
-    """Return a real training step."""
-    torch.manual_seed(0)
-    return TrainingStep(
-        build(), patch=task.patch, batch=task.batch, classes=task.classes, loss=task.loss, device=device
-    )
 
 
 # ---- memory ------------------------------------------------------------------------------------------------------
@@ -275,79 +263,14 @@ def parts_section(build: Build, sizes: Sizes, *, device: str) -> list[str]:
     ]
 
 
-def tried_section(sizes: Sizes, *, device: str) -> list[str]:
-    """Return what was tried on the hybrid, beside the hybrid as it is."""
-    task = segmentation(sizes.stock_patch, sizes.stock_batch)
-    ways = {
-        AS_IT_IS: planned_hybrid(sizes.stock_patch),
-        NOTHING_AGAIN: planned_hybrid(sizes.stock_patch, options=HybridOptions(recompute=False)),
-        MORE_AGAIN: planned_hybrid(sizes.stock_patch),
-        CHANNELS_LAST: planned_hybrid(sizes.stock_patch),
-    }
-    steps = {name: step_of(build, task, device=device) for name, build in ways.items()}
-    real = steps[CHANNELS_LAST].real
-    real.network.to(memory_format=torch.channels_last_3d)
-    real.image = real.image.to(memory_format=torch.channels_last_3d)
-    runs = {name: with_transposed_again(step) if name == MORE_AGAIN else step for name, step in steps.items()}
-    seconds = in_turns(runs, rounds=sizes.rounds, device=device)
-    first = statistics.median(seconds[AS_IT_IS])
-    rows = []
-    for name, step in steps.items():
-        times = statistics.median(seconds[name]) / first
-        peak = with_transposed_again(step.peak_bytes)() if name == MORE_AGAIN else step.peak_bytes()
-        rows.append([name, median_and_range(seconds[name]), f"{times:.2f}", f"{peak / MB:,.0f}"])
-    return [
-        "## Tried",
-        "",
-        f"SpineHybrid on the plan for patch {size(sizes.stock_patch)} once more, {precision_of(device)}:",
-        "",
-        table(["form", "seconds a step: median (range)", "of the time as it is", "peak of a step, MB"], rows),
-        "",
-        "*Nothing computed again* (`HybridOptions(recompute=False)`): the difference in time is the memory's price. "
-        "The default stays with the memory, because memory bounds the patch of a plan.",
-        "",
-        "*Transposed convolutions again, too*: each output reads one voxel of twice the channels, nearly half of a "
-        "3x3 convolution's work. Not adopted: memory is below stock nnU-Net's without it, and time is not.",
-        "",
-        "*channels_last_3d* for weights and image: InstanceNorm3d makes its input contiguous again, so the layout is "
-        "undone at every norm. Not adopted for the whole network without a GPU's figure. Blocks that read all channels "
-        "of a voxel together (LayerNorm and MLP of the UX block, poolings of the link) put them last by themselves.",
-        "",
-    ]
-
-
-def with_transposed_again(run: Callable[[], Any]) -> Callable[[], Any]:
-    """Return `run` with transposed convolutions computed again in backward."""
-    usual = recompute._kept_or_again
-
-    def policy(context: object, operation: object, *inputs: Any, **named: Any) -> Any:  # noqa: ANN401
-        transposed = operation is torch.ops.aten.convolution.default and inputs[6]
-        return (
-            recompute.checkpointing.CheckpointPolicy.PREFER_RECOMPUTE
-            if transposed
-            else usual(context, operation, *inputs, **named)
-        )
-
-    def patched() -> Any:  # noqa: ANN401
-        with mock.patch.object(recompute, "_kept_or_again", policy):
-            return run()
-
-    return patched
+def forms_section(sizes: Sizes, *, device: str) -> list[str]:
+    """Return SpineHybrid before and after all that was done for it, and what was tried."""
+    return compared_forms(patch=sizes.stock_patch, batch=sizes.stock_batch, rounds=sizes.rounds, device=device)
 
 
 def verdict(found: float, wanted: float) -> str:
     """Say whether a target is reached."""
     return "reached" if found >= wanted else "missed"
-
-
-def size(patch: Sequence[int]) -> str:
-    """Return a patch in words."""
-    return " × ".join(map(str, patch))
-
-
-def precision_of(device: str) -> str:
-    """Say how a step computes."""
-    return "half precision on the GPU" if device == "cuda" else "full precision on the CPU"
 
 
 def main() -> None:
@@ -363,7 +286,7 @@ def main() -> None:
     sizes = Sizes.for_device(given.device, rounds=1 if given.quick else given.rounds)
     print("# SpineHybrid, the literal reading of paper 000, and stock nnU-Net")
     print("\n    python benchmarks/hybrid_literal.py\n")
-    for section in (literal_section, stock_section, tried_section):
+    for section in (literal_section, stock_section, forms_section):
         print("\n".join(section(sizes, device=given.device)), flush=True)
     print(machine(given.device))
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
+from measuring import TrainingStep
 from paper000_reference import LiteralHybrid
 from torch import nn
 
@@ -111,3 +112,11 @@ def beside_stock(patch: tuple[int, ...]) -> dict[str, Build]:
         "PlainConvUNet, widths x 0.75": stock(patch, share=share),
         "SpineHybrid": planned_hybrid(patch),
     }
+
+
+def step_of(build: Build, task: Task, *, device: str) -> TrainingStep:
+    """Return a real training step."""
+    torch.manual_seed(0)
+    return TrainingStep(
+        build(), patch=task.patch, batch=task.batch, classes=task.classes, loss=task.loss, device=device
+    )

@@ -50,6 +50,16 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in (header, ruler, *rows))
 
 
+def size(patch: Sequence[int]) -> str:
+    """Return a patch in words."""
+    return " × ".join(map(str, patch))
+
+
+def precision_of(device: str) -> str:
+    """Say how a step computes."""
+    return "half precision on the GPU" if device == "cuda" else "full precision on the CPU"
+
+
 def synchronize(device: str) -> None:
     """Wait until a GPU has done its work; nothing on a CPU."""
     if device == "cuda":
