@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from nnunet_spine_ext.networks.blocks.hanc import HANCLink
@@ -144,7 +143,5 @@ class HybridDecoder(nn.Module):
 
     def _finish(self, x: Tensor, *skip: Tensor) -> Tensor:
         """Return the logits at full resolution; what the head alone reads is not kept for backward."""
-        if skip:
-            x = torch.cat((x, *skip), dim=1)
-        logits: Tensor = self.seg_layers[-1](self.output.sum_of_paths(x))
+        logits: Tensor = self.seg_layers[-1](self.output.compute_joined(x, *skip))
         return logits

@@ -73,6 +73,27 @@ def recomputed_between_convolutions(function: Callable[..., Tensor], *tensors: T
     return result
 
 
+class RecomputedBlock(nn.Module):
+    """A block that keeps its inputs and the results of its convolutions for backward; the rest is computed again.
+
+    A subclass makes its parts, then sets `recompute`, and says in `compute` what it computes.
+    """
+
+    recompute = False
+
+    def forward(self, x: Tensor, *skip: Tensor) -> Tensor:
+        """Return the block's output for x (B, C, ...), or for it and `skip` side by side."""
+        return recomputed_between_convolutions(self.compute_joined, x, *skip, when=self.recompute and self.training)
+
+    def compute_joined(self, x: Tensor, *skip: Tensor) -> Tensor:
+        """Return the same with all maps kept, for a caller who computes more than the block again."""
+        return self.compute(torch.cat((x, *skip), dim=1) if skip else x)
+
+    def compute(self, x: Tensor) -> Tensor:
+        """Return the block's output for x (B, C, ...)."""
+        raise NotImplementedError
+
+
 def _kept_or_again(_: object, operation: object, *inputs: Any, **__: Any) -> checkpointing.CheckpointPolicy:  # noqa: ANN401
     """Say what happens to the result of one of torch's operations."""
     dear = operation is torch.ops.aten.convolution.default and prod(inputs[1].shape[2:]) > 1  # input, weight, ...

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from nnunet_spine_ext.networks.blocks.axes import Shape
 from nnunet_spine_ext.networks.blocks.layers import INV_SQRT2, ConvNormAct, Layers
-from nnunet_spine_ext.networks.blocks.recompute import has_state, recomputed_between_convolutions
+from nnunet_spine_ext.networks.blocks.recompute import RecomputedBlock, has_state
 
 
-class ResBlock(nn.Module):
+class ResBlock(RecomputedBlock):
     """(main + shortcut) / sqrt 2; with `stride` it is the network's down-sampling.
 
     main = conv 1x3x3 (strided) → norm → act → conv 3x3x3 → norm → act;
@@ -39,11 +39,7 @@ class ResBlock(nn.Module):
             self.shortcut.append(pool(stride, stride))
         self.recompute = recompute and not has_state(self)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def compute(self, x: Tensor) -> Tensor:
         """Return the block's output for x (B, C, D, H, W) or (B, C, H, W)."""
-        return recomputed_between_convolutions(self.sum_of_paths, x, when=self.recompute and self.training)
-
-    def sum_of_paths(self, x: Tensor) -> Tensor:
-        """Return the same with all maps kept for backward, for a caller who computes more than the block again."""
         result: Tensor = (self.main(x) + self.shortcut(x)) * INV_SQRT2
         return result

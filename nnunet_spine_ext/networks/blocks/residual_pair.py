@@ -5,15 +5,14 @@ Axes: B batch, C channels, D H W = spatial axes 0 1 2 of the plan.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from nnunet_spine_ext.networks.blocks.axes import Shape
 from nnunet_spine_ext.networks.blocks.layers import ConvNormAct, Layers
-from nnunet_spine_ext.networks.blocks.recompute import has_state, recomputed_between_convolutions
+from nnunet_spine_ext.networks.blocks.recompute import RecomputedBlock, has_state
 
 
-class ResidualPair(nn.Module):
+class ResidualPair(RecomputedBlock):
     """act(norm(conv(act(norm(conv(x))))) + shortcut), the shortcut 1x1 and norm where the width changes, else x."""
 
     def __init__(self, inputs: int, outputs: int, kernel: Shape, *, layers: Layers, recompute: bool = True) -> None:
@@ -32,12 +31,7 @@ class ResidualPair(nn.Module):
         self.act = layers.act()
         self.recompute = recompute and not has_state(self)
 
-    def forward(self, x: Tensor, *skip: Tensor) -> Tensor:
-        """Return the block's output for x (B, C, ...), or for it and `skip` side by side."""
-        return recomputed_between_convolutions(self._sum, x, *skip, when=self.recompute and self.training)
-
-    def _sum(self, x: Tensor, *skip: Tensor) -> Tensor:
-        if skip:
-            x = torch.cat((x, *skip), dim=1)
+    def compute(self, x: Tensor) -> Tensor:
+        """Return the block's output for x (B, C, ...)."""
         result: Tensor = self.act(self.main(x) + self.shortcut(x))
         return result

@@ -5,16 +5,15 @@ Axes: B batch, C channels, D H W = spatial axes 0 1 2.
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from nnunet_spine_ext.networks.blocks.axes import Shape
 from nnunet_spine_ext.networks.blocks.layers import INV_SQRT2, ConvNormAct, Layers, NormAct
-from nnunet_spine_ext.networks.blocks.recompute import has_state, recomputed_between_convolutions
+from nnunet_spine_ext.networks.blocks.recompute import RecomputedBlock, has_state
 
 
-class UpBlock(nn.Module):
+class UpBlock(RecomputedBlock):
     """(main + shortcut) / sqrt 2 at `stride` times the input's resolution.
 
     main = transposed conv (kernel = stride) → norm → act → `convs` x (conv 1x3x3 → norm → act);
@@ -34,13 +33,8 @@ class UpBlock(nn.Module):
         self.shortcut = layers.pointwise(inputs, outputs)
         self.recompute = recompute and not has_state(self)
 
-    def forward(self, x: Tensor, *skip: Tensor) -> Tensor:
-        """Return the block's output for x (B, C, D, H, W) or (B, C, H, W), or for it and `skip` side by side."""
-        return recomputed_between_convolutions(self._sum, x, *skip, when=self.recompute and self.training)
-
-    def _sum(self, x: Tensor, *skip: Tensor) -> Tensor:
-        if skip:
-            x = torch.cat((x, *skip), dim=1)
+    def compute(self, x: Tensor) -> Tensor:
+        """Return the block's output for x (B, C, D, H, W) or (B, C, H, W)."""
         main: Tensor = self.main(x)
         shortcut = F.interpolate(self.shortcut(x), size=main.shape[2:], mode="nearest-exact")
         return (main + shortcut) * INV_SQRT2

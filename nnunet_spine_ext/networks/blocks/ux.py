@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from nnunet_spine_ext.networks.blocks.axes import Axes, Shape
 from nnunet_spine_ext.networks.blocks.depthwise import ChannelsLastPlaneDepthwise
 from nnunet_spine_ext.networks.blocks.layers import Conv, Layers
-from nnunet_spine_ext.networks.blocks.recompute import has_state, recomputed_between_convolutions
+from nnunet_spine_ext.networks.blocks.recompute import RecomputedBlock, has_state
 
 EXPANSION = 4
 EPS = 1e-6
 
 
-class UXBlock(nn.Module):
+class UXBlock(RecomputedBlock):
     """x + scale · MLP(norm(depthwise conv(x))), with an MLP per channel.
 
     The norm is over channels. "Depth-wise scaling" (UX-Net): the MLP 1 → 4 → 1 has its own weights for every channel
@@ -48,11 +48,8 @@ class UXBlock(nn.Module):
         self.layer_scale = nn.Parameter(torch.full((channels,), layer_scale))
         self.recompute = recompute and not has_state(self)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def compute(self, x: Tensor) -> Tensor:
         """Return the block's output for x (B, C, D, H, W) or (B, C, H, W)."""
-        return recomputed_between_convolutions(self._sum, x, when=self.recompute and self.training)
-
-    def _sum(self, x: Tensor) -> Tensor:
         y = self._channel_mlp(self.dropout(self.conv(x)).movedim(1, -1))
         return x + y.movedim(-1, 1).to(x.dtype)
 
