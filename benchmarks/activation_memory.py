@@ -22,15 +22,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
-from measuring import MB, TrainingStep, machine, table
+from measuring import MB, TrainingStep, machine, size, table
 from naive_forms import naive_forms
+from planned_networks import CLASSES, planned_network
 from torch import nn
 
-from nnunet_spine_ext.networks.default_plan import default_architecture
-from nnunet_spine_ext.networks.registry import NETWORKS, build
+from nnunet_spine_ext.networks.registry import NETWORKS
 from nnunet_spine_ext.planning.memory import TrainingMemory, count_training_memory
 
-CLASSES, BATCH = 20, 2
+BATCH = 2
 QUICK = ("hybrid", "unetpp", "unet-003", "danet")
 
 HANC, PARTS, UX, UP, AGAIN, POOL, MIX = (
@@ -91,7 +91,7 @@ def lines(names: Sequence[str], *, patch: tuple[int, ...], device: str) -> list[
 
 
 def _line(name: str, *, patch: tuple[int, ...], device: str) -> Line:
-    make = functools.partial(_network, name, patch=patch)
+    make = functools.partial(planned_network, name, patch)
     forms: tuple[Callable[[], AbstractContextManager[None]], ...] = (nullcontext, naive_forms)
     counted, measured = [], []
     for form in forms:
@@ -106,14 +106,6 @@ def _line(name: str, *, patch: tuple[int, ...], device: str) -> Line:
         counted=(counted[0], counted[1]),
         measured=(measured[0], measured[1]) if measured else None,
     )
-
-
-def _network(name: str, *, patch: tuple[int, ...]) -> nn.Module:
-    scales = NETWORKS[name].family == "u-shape"
-    return build(
-        name, default_architecture(patch), input_channels=1, num_classes=CLASSES, deep_supervision=scales,
-        patch_size=patch,
-    )  # fmt: skip
 
 
 def _peak(make: Callable[[], nn.Module], patch: tuple[int, ...]) -> int | None:
@@ -142,14 +134,13 @@ def report(names: Sequence[str], *, patch: tuple[int, ...], device: str) -> str:
     found = lines(names, patch=patch, device=device)
     header = ["network", "kept here, MB", "usual form, MB", "ratio", "peak here, MB", "peak, usual form, MB"]
     header += ["GPU peak here, MB", "GPU peak, usual form, MB"] if device == "cuda" else []
-    size = " × ".join(map(str, patch))
     better = sum(line.ratio > 1.005 for line in found)
     return "\n".join([
         "# What is kept for the backward pass, beside the usual form of the same network",
         "",
         "    python benchmarks/activation_memory.py",
         "",
-        f"Patch {size}, batch {BATCH}, {CLASSES} classes, half precision. "
+        f"Patch {size(patch)}, batch {BATCH}, {CLASSES} classes, half precision. "
         + ("Peaks on the GPU are max_memory_allocated. " if device == "cuda" else "Counted; no GPU was used. ")
         + "Equality of both forms in values and gradients (float64): tests/benchmarks/test_naive_forms.py.",
         "",

@@ -12,24 +12,22 @@ the loss, which nnU-Net does not compile, too.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import torch
 from functorch.compile import make_boxed_func, min_cut_rematerialization_partition
-from hybrid_networks import CLASSES, stock
-from measuring import MB, machine, table
+from measuring import MB, machine, size, table
+from planned_networks import CLASSES, STOCK, planned_network
 from torch import fx, nn
 from torch._dynamo.backends.common import aot_autograd
 from torch._inductor import lowering  # noqa: F401  (its decompositions of poolings need it and do not import it)
 from torch._inductor.decomposition import select_decomp_table
 
-from nnunet_spine_ext.networks.default_plan import default_architecture
-from nnunet_spine_ext.networks.registry import NETWORKS, build
+from nnunet_spine_ext.networks.registry import NETWORKS
 from nnunet_spine_ext.planning.memory import count_training_memory
 
 PATCH, BATCH = (6, 128, 128), 2
-STOCK = "PlainConvUNet"
 
 
 class Partition:
@@ -81,17 +79,6 @@ def counted_bytes(make: Callable[[], nn.Module]) -> int:
     return memory.activations
 
 
-def networks(names: Sequence[str] | None) -> dict[str, Callable[[], nn.Module]]:
-    """Return how to make each network on nnU-Net's plan for the patch."""
-    found: dict[str, Callable[[], nn.Module]] = {STOCK: stock(PATCH)}
-    for name, row in NETWORKS.items():
-        found[name] = partial(
-            build, name, default_architecture(PATCH), input_channels=1, num_classes=CLASSES,
-            deep_supervision=row.family == "u-shape", patch_size=PATCH,
-        )  # fmt: skip
-    return {name: make for name, make in found.items() if not names or name in names}
-
-
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -99,15 +86,15 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="the hybrid and stock nnU-Net's network")
     given = parser.parse_args()
     rows = []
-    for name, make in networks([STOCK, "hybrid"] if given.quick else given.only).items():
+    for name in [STOCK, "hybrid"] if given.quick else given.only or [STOCK, *NETWORKS]:
+        make = partial(planned_network, name, PATCH)
         counted, compiled = counted_bytes(make), compiled_bytes(make)
         rows.append(
             [f"`{name}`", f"{counted / MB:,.1f}", f"{compiled / MB:,.1f}", f"{100 * (compiled / counted - 1):+.1f} %"]
         )
-    size = " × ".join(map(str, PATCH))
     print("# What the compiler keeps, beside the planner's count")
     print("\n    python benchmarks/compiled_memory.py\n")
-    print(f"Patch {size}, batch {BATCH}, {CLASSES} classes, full precision, without the loss.\n")
+    print(f"Patch {size(PATCH)}, batch {BATCH}, {CLASSES} classes, full precision, without the loss.\n")
     print(table(["network", "counted, MB", "kept when compiled, MB", "difference"], rows))
     print("\nBelow zero the compiler needs less than the planner promises, above zero more.")
     print(f"\n{machine()}")

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
-from measuring import MB, machine, table
+from measuring import MB, machine, size, table
 from torch import nn
 
 from nnunet_spine_ext.networks.registry import build
@@ -163,7 +163,7 @@ def on_cpu(plan: Plan, loss: Loss) -> list[list[str]]:
     memory = predict(plan, patch=plan.cpu_patch, loss=loss, device="cpu")
     step = real_step(plan, patch=plan.cpu_patch, loss=loss, device="cpu")
     saved, peak = step.saved_bytes(), step.cpu_peak_bytes()
-    name = f"{plan.name}; here {_size(plan.cpu_patch)}, batch {plan.batch}, full precision"
+    name = f"{plan.name}; here {size(plan.cpu_patch)}, batch {plan.batch}, full precision"
     return [
         _line(name, "saved by autograd", memory.activations, saved),
         _line("", "peak of all tensors", memory.peak, peak),
@@ -176,16 +176,12 @@ def on_gpu(plan: Plan, loss: Loss) -> list[list[str]]:
     allocated, reserved, driver = cuda_bytes(real_step(plan, patch=plan.patch, loss=loss, device="cuda"))
     gc.collect()
     torch.cuda.empty_cache()
-    name = f"{plan.name}; {_size(plan.patch)}, batch {plan.batch}, mixed precision"
+    name = f"{plan.name}; {size(plan.patch)}, batch {plan.batch}, mixed precision"
     return [
         _line(name, "peak of all tensors: max_memory_allocated", memory.peak, allocated),
         _line("", "with the planner's allowance: by the driver", memory.total, driver),
         _line("", "with the planner's allowance: reserved by torch", memory.total, reserved),
     ]
-
-
-def _size(patch: tuple[int, ...]) -> str:
-    return " × ".join(map(str, patch))
 
 
 def main() -> None:

@@ -20,17 +20,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from dynamic_network_architectures.architectures.unet import PlainConvUNet
-from measuring import GIGA, TrainingStep, in_turns, machine, profile_table, profiled, table
+from measuring import GIGA, TrainingStep, in_turns, machine, profile_table, profiled, size, table
+from planned_networks import CLASSES, STOCK, planned_network
 from torch import nn
 
-from nnunet_spine_ext.networks.default_plan import default_architecture
-from nnunet_spine_ext.networks.registry import NETWORKS, build
 from nnunet_spine_ext.planning.flops import flops_of
 from nnunet_spine_ext.planning.memory import TrainingMemory, count_training_memory
 
-NAMES = ("PlainConvUNet", "hybrid", "unetpp", "aspp-unet", "deeplabv3plus")
-CLASSES = 20
+NAMES = (STOCK, "hybrid", "unetpp", "aspp-unet", "deeplabv3plus")
 TIMES_WEIGHTS = 2 + 2 + 5
 """Read in both passes; gradients written and read; SGD: weight and momentum read and written, gradient read again."""
 
@@ -100,16 +97,6 @@ def cost_of(make: Callable[[], nn.Module], *, patch: tuple[int, ...], batch: int
     )
 
 
-def network(name: str, patch: tuple[int, ...]) -> nn.Module:
-    """Return a network on nnU-Net's plan for the patch, with the outputs that training has."""
-    words = default_architecture(patch)
-    if name not in NETWORKS:
-        plain: nn.Module = PlainConvUNet(input_channels=1, num_classes=CLASSES, deep_supervision=True, **words)
-        return plain
-    scales = NETWORKS[name].family == "u-shape"
-    return build(name, words, input_channels=1, num_classes=CLASSES, deep_supervision=scales, patch_size=patch)
-
-
 def summed(outputs: Any, _: object) -> torch.Tensor:  # noqa: ANN401  (as nnU-Net's losses)
     """Return the sum of all outputs: the loss costs the same whatever the network, and is left out."""
     each = outputs if isinstance(outputs, list) else [outputs]
@@ -121,10 +108,10 @@ def report(names: Sequence[str], *, patch: tuple[int, ...], batch: int, rounds: 
     floor = Floor.measured(device)
     steps, costs = {}, {}
     for name in names:
-        costs[name] = cost_of(lambda name=name: network(name, patch), patch=patch, batch=batch, device=device)  # type: ignore[misc]
+        costs[name] = cost_of(lambda name=name: planned_network(name, patch), patch=patch, batch=batch, device=device)  # type: ignore[misc]
         torch.manual_seed(0)
         steps[name] = TrainingStep(
-            network(name, patch), patch=patch, batch=batch, classes=CLASSES, loss=summed, device=device
+            planned_network(name, patch), patch=patch, batch=batch, classes=CLASSES, loss=summed, device=device
         )
     seconds = {name: statistics.median(v) for name, v in in_turns(steps, rounds=rounds, device=device).items()}
     rows = []
@@ -138,14 +125,13 @@ def report(names: Sequence[str], *, patch: tuple[int, ...], batch: int, rounds: 
     header = ["network", "weights, M", "GFLOP a step", "least GB", "arithmetic, s", "moving bytes, s",
               "measured, s", "times the floor"]  # fmt: skip
     profiles = "\n\n".join(profile_table({name: profiled(step, device=device, top=5)}) for name, step in steps.items())
-    size = " × ".join(map(str, patch))
     return "\n".join([
         "# A training step beside its floor",
         "",
         "    python benchmarks/roofline.py",
         "",
-        f"Patch {size}, batch {batch}, {CLASSES} classes, forward, backward, clipping and SGD, no loss; medians of "
-        f"{rounds} rounds in turns. The floor of this machine, measured here: "
+        f"Patch {size(patch)}, batch {batch}, {CLASSES} classes, forward, backward, clipping and SGD, no loss; medians "
+        f"of {rounds} rounds in turns. The floor of this machine, measured here: "
         f"{floor.product_flops_per_second / GIGA:,.1f} GFLOP/s in matrix products, "
         f"{floor.convolution_flops_per_second / GIGA:,.1f} in a 3x3 convolution, "
         f"{floor.bytes_per_second / GIGA:,.1f} GB/s in copies (reads and writes).",
